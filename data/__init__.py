@@ -1,0 +1,1 @@
+"""The shipped demo: a synthetic clinical scribe, its base model and its history."""

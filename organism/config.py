@@ -1,0 +1,63 @@
+"""Settings, read once: where the workspace is, who may write, which door to listen at."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from organism.errors import ModelError
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_LOOP = "clinical-scribe"
+BUNDLED_BASE = "bundled:data/scribe/base"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder that holds one team's loop: the database, the runs, the key."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        return self.path / "organism.duckdb"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    def api_key(self) -> str:
+        """The admin key: ORGANISM_API_KEY, or one made on first use and kept in `api_key` (mode 600)."""
+        if key := os.environ.get("ORGANISM_API_KEY", "").strip():
+            return key
+        file = self.path / "api_key"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text("org_" + secrets.token_urlsafe(24))
+        return file.read_text().strip()
+
+    def locate(self, uri: str) -> Path:
+        """The folder behind a model's address: `bundled:…` in the project, `workspace:…` here, else a path.
+
+        Raises ModelError when no such folder exists.
+        """
+        scheme, _, rest = uri.partition(":")
+        folder = {"bundled": ROOT / rest, "workspace": self.path / rest}.get(scheme, Path(uri))
+        if not folder.is_dir():
+            raise ModelError(
+                f"no model folder at {folder}; wanted a folder with config.json and model.safetensors. "
+                "Restore it, or register the model again with its new place."
+            )
+        return folder
+
+
+def workspace(path: str | Path | None = None) -> Workspace:
+    """The workspace named by the argument, else by ORGANISM_WORKSPACE, else ./workspace."""
+    return Workspace(Path(path or os.environ.get("ORGANISM_WORKSPACE") or "workspace").resolve())
+
+
+def utcnow() -> datetime:
+    """Now as naive UTC with microseconds: the form in which every time is stored. Only flows call it."""
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,1 @@
+"""Deploy: model versions, the alias that points at one, and the process that serves it."""

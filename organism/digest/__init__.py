@@ -1,0 +1,1 @@
+"""Digest: signals become rewards, and feedback becomes training data."""

@@ -1,0 +1,1 @@
+"""Ingest: bytes of strangers become interactions, feedback and outcomes."""

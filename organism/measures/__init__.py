@@ -1,0 +1,1 @@
+"""What a text is worth beside another: character acceptance, facts. Pure."""

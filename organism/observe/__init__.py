@@ -1,0 +1,1 @@
+"""Observe: the loop's vital signs and what needs a person."""

@@ -1,0 +1,1 @@
+"""Optimize: a training set becomes a better model, measured before and after."""

@@ -1,0 +1,147 @@
+"""The nouns that two rooms share, frozen. Nothing here computes more than an id; nothing imports the house."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+
+class EventKind(StrEnum):
+    """The three kinds of event that strangers send."""
+
+    INTERACTIONS = "interactions"
+    FEEDBACK = "feedback"
+    OUTCOMES = "outcomes"
+
+
+class FeedbackKind(StrEnum):
+    """How a person answered a draft."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    EDIT = "edit"
+    RATING = "rating"
+    COMMENT = "comment"
+
+
+class RunStatus(StrEnum):
+    """Where a training run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    EVALUATING = "evaluating"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class Verdict(StrEnum):
+    """What an experiment's figures say."""
+
+    SHIP = "ship"
+    KEEP_RUNNING = "keep_running"
+    ROLL_BACK = "roll_back"
+    BLOCKED = "blocked"
+
+
+class SignalSpec(NamedTuple):
+    """How one signal counts: its utility is 0 at `worst`, 1 at `best`, linear between, clipped outside.
+
+    `missing` is the utility of an absent signal, or None to leave the row out.
+    """
+
+    signal: str
+    weight: float
+    worst: float
+    best: float
+    missing: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardDesign:
+    """A versioned recipe that turns signals into one reward in [0, 1]. Changing it makes a new design."""
+
+    name: str
+    signals: tuple[SignalSpec, ...]
+    note: str = ""
+    author: str = ""
+
+    def spec(self) -> dict[str, Any]:
+        """What the design computes, as plain data; equal specs have equal ids."""
+        return {"signals": [s._asdict() for s in sorted(self.signals)]}
+
+    @property
+    def id(self) -> str:
+        """The hash of the canonical JSON of the spec: equal recipe, equal id, on any machine."""
+        return content_hash(self.spec())[:16]
+
+
+class Moments(NamedTuple):
+    """Mergeable sufficient statistics of k columns over n units (shapes: mean (k,), cross (k, k)).
+
+    `cross` is the sum over units of the outer product of deviations from the mean, so that
+    variance = cross / (n - 1) without the cancellation of plain sums of squares.
+    """
+
+    n: int
+    mean: tuple[float, ...]
+    cross: tuple[tuple[float, ...], ...]
+
+
+class FactCheck(NamedTuple):
+    """One fact that a draft must carry: right if any of the strings occurs in it."""
+
+    kind: str
+    any_of: tuple[str, ...]
+
+
+class Interval(NamedTuple):
+    """An estimate with its confidence interval; None where the data cannot say."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """One deployable model: a base folder, or a base plus an adapter, with its lineage."""
+
+    model_version_id: str
+    loop_id: str
+    name: str
+    base_path: str
+    adapter_path: str | None
+    run_id: str | None
+    dataset_id: str | None
+    reward_design_id: str | None
+    created_at: datetime
+
+
+def content_hash(value: Mapping[str, Any] | list[Any] | str) -> str:
+    """SHA-256 hex of a text, or of the canonical JSON (sorted keys, no spaces) of plain data."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def new_id(now: datetime) -> str:
+    """A fresh UUIDv7 (RFC 9562, 5.7) whose time part is `now` (naive UTC)."""
+    return _uuid7(now, secrets.randbits(74))
+
+
+def event_id(occurred_at: datetime, source: str, external_id: str) -> str:
+    """The UUIDv7-shaped id of a stranger's event: the same event always gets the same id."""
+    digest = hashlib.blake2b(f"{source}\x1f{external_id}".encode(), digest_size=10).digest()
+    return _uuid7(occurred_at, int.from_bytes(digest) >> 6)
+
+
+def _uuid7(at: datetime, bits: int) -> str:
+    ms = int(at.replace(tzinfo=UTC).timestamp() * 1000) & ((1 << 48) - 1)
+    high, low = bits >> 62, bits & ((1 << 62) - 1)
+    return str(UUID(int=ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))

@@ -1,0 +1,203 @@
+"""The schema as a numbered history. A step that has shipped is never edited: add the next one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+
+from organism.errors import StoreError
+from organism.store.database import Cursor, Store
+
+Step = Callable[[Cursor], None]
+
+
+def open_store(path: Path) -> Store:
+    """Open the workspace's database, bring it to this version, and return the one handle to it.
+
+    Raises StoreError when another process holds it, or when a newer Organism wrote it.
+    """
+    store = Store(path)
+    try:
+        migrate(store)
+        store.load_versions()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def migrate(store: Store) -> list[str]:
+    """Apply the steps that this store has not seen, in order; return their names."""
+    with store.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS schema_steps (name VARCHAR PRIMARY KEY, applied_at TIMESTAMP)")
+        seen = {name for (name,) in cursor.execute("SELECT name FROM schema_steps").fetchall()}
+        known = {step.__name__ for step in STEPS}
+        if newer := sorted(seen - known):
+            raise StoreError(
+                f"{store.path.parent} was written by a newer Organism (it has {newer[-1]}, this one ends at "
+                f"{STEPS[-1].__name__}); update Organism, or choose another folder with --workspace."
+            )
+        pending = [step for step in STEPS if step.__name__ not in seen]
+        for step in pending:
+            _apply(cursor, step)
+        if pending:
+            cursor.execute("FORCE CHECKPOINT")
+    return [step.__name__ for step in pending]
+
+
+def _apply(cursor: Cursor, step: Step) -> None:
+    cursor.begin()
+    try:
+        step(cursor)
+        cursor.execute("INSERT INTO schema_steps VALUES (?, now()::TIMESTAMP)", [step.__name__])
+    except duckdb.Error:
+        cursor.rollback()
+        raise
+    cursor.commit()
+
+
+def m001_events(cursor: Cursor) -> None:
+    """Event tables carry no key or index (7 times the load, 4.8 times the file): MERGE removes doubles."""
+    cursor.execute("""
+        CREATE TABLE table_versions (table_name VARCHAR PRIMARY KEY, version BIGINT NOT NULL);
+        CREATE TABLE loops (
+            loop_id VARCHAR PRIMARY KEY, name VARCHAR UNIQUE NOT NULL, job_to_be_done VARCHAR,
+            unit_of_value VARCHAR, created_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE interactions (
+            interaction_id UUID NOT NULL, loop_id VARCHAR NOT NULL, session_id VARCHAR, user_key VARCHAR,
+            variant_id VARCHAR, experiment_id VARCHAR, model_version_id VARCHAR,
+            occurred_at TIMESTAMP NOT NULL, created_at TIMESTAMP NOT NULL, prompt VARCHAR, output VARCHAR,
+            input_tokens INTEGER, output_tokens INTEGER, latency_ms DOUBLE, ttft_ms DOUBLE, cost_usd DOUBLE,
+            error VARCHAR, finish_reason VARCHAR, business_key VARCHAR, consent BOOLEAN, region VARCHAR,
+            is_synthetic BOOLEAN, source VARCHAR NOT NULL, external_id VARCHAR NOT NULL, config_hash VARCHAR,
+            attributes JSON
+        );
+        CREATE TABLE feedback_events (
+            feedback_id UUID NOT NULL, interaction_id UUID NOT NULL, kind VARCHAR NOT NULL, name VARCHAR,
+            value DOUBLE, final_text VARCHAR, comment VARCHAR, draft_chars INTEGER, retained_chars INTEGER,
+            final_chars INTEGER, actor_kind VARCHAR, actor_key VARCHAR, supersedes_id UUID,
+            occurred_at TIMESTAMP NOT NULL, created_at TIMESTAMP NOT NULL, source VARCHAR NOT NULL,
+            external_id VARCHAR NOT NULL
+        );
+        CREATE TABLE outcomes (
+            outcome_id UUID NOT NULL, loop_id VARCHAR NOT NULL, business_key VARCHAR NOT NULL,
+            name VARCHAR NOT NULL, value DOUBLE NOT NULL, occurred_at TIMESTAMP NOT NULL,
+            attribution_window_s BIGINT, created_at TIMESTAMP NOT NULL, source VARCHAR NOT NULL,
+            external_id VARCHAR NOT NULL
+        );
+        CREATE TABLE quarantine (
+            quarantine_id VARCHAR PRIMARY KEY, kind VARCHAR NOT NULL, source VARCHAR, reason VARCHAR NOT NULL,
+            row JSON NOT NULL, created_at TIMESTAMP NOT NULL, mended_at TIMESTAMP
+        );
+        CREATE TABLE audit_log (
+            logged_at TIMESTAMP NOT NULL, actor VARCHAR NOT NULL, action VARCHAR NOT NULL, subject VARCHAR, detail JSON
+        );
+    """)
+
+
+def m002_digest_and_optimize(cursor: Cursor) -> None:
+    """Reward designs, frozen datasets, runs, versions and their evaluations."""
+    cursor.execute("""
+        CREATE TABLE reward_designs (
+            reward_design_id VARCHAR NOT NULL, loop_id VARCHAR NOT NULL, name VARCHAR NOT NULL,
+            version INTEGER NOT NULL, parent_id VARCHAR, spec JSON NOT NULL, author VARCHAR, note VARCHAR,
+            created_at TIMESTAMP NOT NULL, PRIMARY KEY (loop_id, version)
+        );
+        CREATE TABLE datasets (
+            dataset_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, name VARCHAR NOT NULL,
+            content_hash VARCHAR NOT NULL, reward_design_id VARCHAR, n_train INTEGER NOT NULL,
+            n_heldout INTEGER NOT NULL, n_users_train INTEGER NOT NULL, n_users_heldout INTEGER NOT NULL,
+            dropped JSON NOT NULL, latest_signal_at TIMESTAMP, created_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE dataset_rows (
+            dataset_id VARCHAR NOT NULL, row_number INTEGER NOT NULL, split VARCHAR NOT NULL,
+            interaction_id UUID NOT NULL, feedback_id UUID NOT NULL, user_key VARCHAR NOT NULL,
+            prompt VARCHAR NOT NULL, completion VARCHAR NOT NULL, facts JSON
+        );
+        CREATE TABLE training_runs (
+            run_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, dataset_id VARCHAR NOT NULL,
+            reward_design_id VARCHAR, recipe VARCHAR NOT NULL, config JSON NOT NULL, status VARCHAR NOT NULL,
+            message VARCHAR, step INTEGER, total_steps INTEGER, loss DOUBLE, tokens_per_second DOUBLE,
+            pid INTEGER, pid_started_at DOUBLE, started_at TIMESTAMP, finished_at TIMESTAMP,
+            model_version_id VARCHAR, created_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE model_versions (
+            model_version_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, name VARCHAR NOT NULL,
+            base_path VARCHAR NOT NULL, adapter_path VARCHAR, run_id VARCHAR, dataset_id VARCHAR,
+            reward_design_id VARCHAR, created_at TIMESTAMP NOT NULL, UNIQUE (loop_id, name)
+        );
+        CREATE TABLE alias_events (
+            alias_event_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, alias VARCHAR NOT NULL,
+            model_version_id VARCHAR NOT NULL, previous_id VARCHAR, actor VARCHAR NOT NULL, reason VARCHAR,
+            created_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE eval_runs (
+            eval_run_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, run_id VARCHAR,
+            model_version_id VARCHAR NOT NULL, baseline_version_id VARCHAR NOT NULL, dataset_id VARCHAR,
+            n_users INTEGER NOT NULL, n_rows INTEGER NOT NULL, summary JSON NOT NULL, created_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE eval_results (
+            eval_run_id VARCHAR NOT NULL, row_number INTEGER NOT NULL, user_key VARCHAR NOT NULL,
+            prompt VARCHAR NOT NULL, before VARCHAR NOT NULL, after VARCHAR NOT NULL, final_text VARCHAR NOT NULL,
+            measures JSON NOT NULL
+        );
+    """)
+
+
+def m003_experiments(cursor: Cursor) -> None:
+    """Experiments, who was put where with what probability, and what people decided."""
+    cursor.execute("""
+        CREATE TABLE experiments (
+            experiment_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, name VARCHAR NOT NULL,
+            hypothesis VARCHAR, control_version_id VARCHAR NOT NULL, treatment_version_id VARCHAR NOT NULL,
+            treatment_share DOUBLE NOT NULL, salt VARCHAR NOT NULL, plan JSON NOT NULL, status VARCHAR NOT NULL,
+            started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP, is_synthetic BOOLEAN NOT NULL
+        );
+        CREATE TABLE assignments (
+            experiment_id VARCHAR NOT NULL, user_key VARCHAR NOT NULL, variant_id VARCHAR NOT NULL,
+            probability DOUBLE NOT NULL, assigned_at TIMESTAMP NOT NULL, PRIMARY KEY (experiment_id, user_key)
+        );
+        CREATE TABLE decisions (
+            decision_id VARCHAR PRIMARY KEY, experiment_id VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
+            rule VARCHAR NOT NULL, note VARCHAR NOT NULL, actor VARCHAR NOT NULL, scorecard JSON NOT NULL,
+            created_at TIMESTAMP NOT NULL
+        );
+    """)
+
+
+def m004_signals(cursor: Cursor) -> None:
+    """One row of signals per interaction; a missing signal is NULL, never 0.
+
+    Of several answers to one draft the latest that was not superseded counts. `accepted` is 1 when
+    the draft was used (accept or edit), 0 when it was rejected.
+    """
+    cursor.execute("""
+        CREATE VIEW signals AS
+        WITH current_feedback AS (
+            SELECT f.* FROM feedback_events f
+            ANTI JOIN feedback_events later ON later.supersedes_id = f.feedback_id
+        ), answer AS (
+            SELECT interaction_id,
+                arg_max(
+                    struct_pack(feedback_id, kind, retained_chars, final_chars), occurred_at
+                ) FILTER (kind IN ('accept', 'edit', 'reject')) AS last,
+                arg_max(value, occurred_at) FILTER (kind = 'rating') AS rating,
+                min(occurred_at) AS first_feedback_at
+            FROM current_feedback GROUP BY interaction_id
+        )
+        SELECT i.interaction_id, i.loop_id, i.user_key, i.variant_id, i.experiment_id, i.model_version_id,
+            i.occurred_at, i.source, a.last.feedback_id AS feedback_id, a.last.kind AS answer, a.first_feedback_at,
+            CASE a.last.kind WHEN 'reject' THEN 0.0 WHEN 'accept' THEN 1.0 WHEN 'edit' THEN 1.0 END AS accepted,
+            a.rating, i.latency_ms, i.ttft_ms, i.cost_usd, i.output_tokens::DOUBLE AS output_tokens,
+            (i.error IS NOT NULL)::DOUBLE AS error,
+            CASE WHEN a.last.retained_chars IS NOT NULL THEN length(i.output) END AS draft_chars,
+            a.last.retained_chars AS retained_chars, a.last.final_chars AS final_chars,
+            a.last.retained_chars / nullif(length(i.output), 0) AS retained_char_rate,
+            CASE WHEN a.last.final_chars IS NOT NULL
+                THEN a.last.retained_chars / nullif(a.last.final_chars, 0) END AS written_share
+        FROM interactions i LEFT JOIN answer a USING (interaction_id)
+    """)
+
+
+STEPS = [m001_events, m002_digest_and_optimize, m003_experiments, m004_signals]
