@@ -8,7 +8,7 @@ PORT   ?= 8501
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
-	$(BIN)/organism serve --port $(PORT)
+	$(BIN)/organism serve --port $(PORT) --open
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2 --dist loadfile

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 STAGES = ("ingest", "digest", "optimize", "deploy", "experiment", "observe")
 FLOORS = [
-    ("records", "errors", "config"),
+    ("records", "errors", "config", "wire"),
     ("store", "stats", "measures", "lm"),
     STAGES,
     ("demo", "loop"),

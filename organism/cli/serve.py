@@ -1,0 +1,89 @@
+"""`organism serve`: the app on a socket without Nagle's delay (Streamlit's own leaves it on: 45 ms a request)."""
+
+import argparse
+import errno
+import os
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from contextlib import suppress
+from http.client import HTTPConnection
+from pathlib import Path
+
+from organism.cli.output import Result
+from organism.config import ROOT, Workspace, workspace
+from organism.errors import InputError, OrganismError
+from organism.store.database import leave_card
+
+
+def serve(args: argparse.Namespace) -> Result:
+    """Serve until interrupted. Raises InputError when the port is taken."""
+    place = workspace(args.workspace)
+    bound = _bind(args.host, args.port)
+    port = bound.getsockname()[1]
+    url = f"http://{args.host}:{port}"
+    os.environ["ORGANISM_WORKSPACE"] = str(place.path)
+    if args.no_demo:
+        os.environ["ORGANISM_DEMO"] = "0"
+    if not place.database.exists() and not args.no_demo:
+        print("Seeding the synthetic demo into a new workspace ...", file=sys.stderr, flush=True)
+    threading.Thread(target=_announce, args=(url, place, args.open), daemon=True).start()
+    _run(bound)
+    return Result("stopped", {"status": "stopped"})
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        bound = socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(
+                f"port {port} is taken by another program; choose another with --port N (0 picks a free one)."
+            ) from error
+        raise InputError(f"cannot listen at {host}:{port}: {error.strerror}; choose another --host or --port.") from error
+    except OverflowError as error:
+        raise InputError(f"port {port} does not exist; choose one from 0 to 65535 with --port N.") from error
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
+
+
+def _run(bound: socket.socket) -> None:
+    sys.path.insert(0, str(ROOT))
+    os.chdir(ROOT)
+    import uvicorn
+
+    config = uvicorn.Config(
+        "app:app", access_log=False, log_level="warning", ws_max_size=200 * 2**20, ws_per_message_deflate=False
+    )
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])
+    if not server.started:
+        raise OrganismError("the app did not start; the lines above say why. `organism doctor` checks the rest.")
+
+
+def _announce(url: str, place: Workspace, open_browser: bool) -> None:
+    """Say where the app is as soon as it answers, and leave the address for a second process to name."""
+    host, port = url.removeprefix("http://").split(":")
+    for _ in range(1200):
+        with suppress(OSError):
+            connection = HTTPConnection(host, int(port), timeout=2)
+            connection.request("GET", "/_stcore/health")
+            if connection.getresponse().status == 200:
+                break
+        time.sleep(0.05)
+    else:
+        return
+    if place.path.is_dir():
+        leave_card(place.path, url)
+    print(f"Organism is at {url}  (workspace {_short(place.path)}; Ctrl+C stops it)", file=sys.stderr, flush=True)
+    if open_browser:
+        webbrowser.open(url)
+
+
+def _short(path: Path) -> str:
+    with suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
