@@ -1,0 +1,370 @@
+"""The charts of the product: pure functions from a table and a palette to a figure.
+
+Treatment is always teal and control always slate, in both themes. Backgrounds are transparent and
+fonts come from the theme. `plotly.graph_objects` only: plotly express costs twelve times as much.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+CLEAR = "rgba(0,0,0,0)"
+
+
+class Palette(NamedTuple):
+    """The inks of one theme, the same as in .streamlit/config.toml."""
+
+    control: str
+    treatment: str
+    good: str
+    bad: str
+    warn: str
+    text: str
+    muted: str
+    line: str
+    others: tuple[str, ...]
+
+
+LIGHT = Palette(
+    control="#64748B",
+    treatment="#0F766E",
+    good="#047857",
+    bad="#BE123C",
+    warn="#B45309",
+    text="#0F1715",
+    muted="#6B7280",
+    line="#E4E1D8",
+    others=("#6D28D9", "#B45309", "#0369A1", "#9D174D", "#4D7C0F"),
+)
+DARK = Palette(
+    control="#94A3B8",
+    treatment="#2DD4BF",
+    good="#34D399",
+    bad="#FB7185",
+    warn="#FBBF24",
+    text="#E7EFEC",
+    muted="#94A3B8",
+    line="#2A3733",
+    others=("#A78BFA", "#FBBF24", "#38BDF8", "#F472B6", "#A3E635"),
+)
+
+
+def colors_by_variant(variants: Sequence[str], live: str | None, palette: Palette) -> dict[str, str]:
+    """Slate for the base, teal for what is live (else the newest), other inks for those between."""
+    named = list(dict.fromkeys(variants))
+    star = (
+        live if live in named and live != "base" else next((name for name in reversed(named) if name != "base"), None)
+    )
+    spare = iter(palette.others * (len(named) // len(palette.others) + 1))
+    fixed = {"base": palette.control} | ({star: palette.treatment} if star else {})
+    return {name: fixed.get(name) or next(spare) for name in named}
+
+
+def retained_by_week(
+    frame: pd.DataFrame,
+    palette: Palette,
+    live: str | None = None,
+    floor: float | None = None,
+    ceiling: float | None = None,
+) -> go.Figure:
+    """Retained characters of each version by week with intervals, between the null floor and the ceiling.
+
+    Columns: week, variant, retained_char_rate, low, high, n_interactions.
+    """
+    figure = _figure(palette, height=320)
+    colors = colors_by_variant(list(frame["variant"]), live, palette)
+    for variant, rows in frame.groupby("variant", sort=False):
+        rows = rows.sort_values("week")
+        color = colors[str(variant)]
+        _band(figure, rows["week"], rows["low"], rows["high"], color)
+        figure.add_scatter(
+            x=rows["week"],
+            y=rows["retained_char_rate"],
+            name=str(variant),
+            mode="lines+markers",
+            line={"color": color, "width": 2.5},
+            marker={"size": 7},
+            customdata=rows[["low", "high", "n_interactions"]],
+            hovertemplate=(
+                "%{y:.1%} retained<br>%{customdata[0]:.1%} to %{customdata[1]:.1%}<br>%{customdata[2]:,} drafts"
+            ),
+        )
+    _level(figure, floor, "Null floor", palette.warn)
+    _level(figure, ceiling, "Ceiling", palette.good)
+    figure.update_yaxes(range=[0, 1.04], tickformat=".0%", title="Retained characters")
+    figure.update_layout(hovermode="x unified")
+    return figure
+
+
+def flow(labels: Sequence[str], links: Sequence[tuple[int, int, float, str]], palette: Palette) -> go.Figure:
+    """A sankey: links are (from, to, amount, tone) with tone one of good, warn, bad, plain."""
+    tones = {"good": palette.treatment, "warn": palette.warn, "bad": palette.bad, "plain": palette.control}
+    by_node = {0: "plain"} | {target: tone for _, target, _, tone in links}
+    figure = _figure(palette, height=320)
+    figure.add_sankey(
+        node={
+            "label": list(labels),
+            "color": [tones[by_node.get(node, "plain")] for node in range(len(labels))],
+            "pad": 22,
+            "thickness": 14,
+            "line": {"width": 0},
+            "hovertemplate": "%{label}<extra></extra>",
+        },
+        link={
+            "source": [link[0] for link in links],
+            "target": [link[1] for link in links],
+            "value": [link[2] for link in links],
+            "color": [_faint(tones[link[3]], 0.28) for link in links],
+            "hovertemplate": "%{source.label} to %{target.label}: %{value:,}<extra></extra>",
+        },
+        textfont={"color": palette.text, "size": 13, "shadow": "none"},
+        arrangement="snap",
+        valueformat=",.0f",
+    )
+    figure.update_layout(margin={"l": 4, "r": 4, "t": 12, "b": 12})
+    return figure
+
+
+def timeline(frame: pd.DataFrame, palette: Palette) -> go.Figure:
+    """Bars from start to end, a row a lane; columns: lane, stage, started_at, ended_at, is_open, note."""
+    tones = (palette.control, palette.others[2], palette.treatment, palette.others[0], palette.good)
+    stages = list(dict.fromkeys(frame["stage"]))
+    figure = _figure(palette, height=110 + 46 * frame["lane"].nunique())
+    for number, stage in enumerate(stages):
+        rows = frame[frame["stage"] == stage]
+        figure.add_bar(
+            y=rows["lane"],
+            base=rows["started_at"],
+            x=(rows["ended_at"] - rows["started_at"]).dt.total_seconds() * 1000,
+            orientation="h",
+            name=stage,
+            width=0.55,
+            marker={
+                "color": tones[number % len(tones)],
+                "cornerradius": 4,
+                "pattern": {"shape": ["/" if is_open else "" for is_open in rows["is_open"]], "size": 6},
+            },
+            customdata=rows[["note"]],
+            hovertemplate=f"<b>{stage}</b><br>%{{customdata[0]}}<extra></extra>",
+        )
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(type="date")
+    figure.update_yaxes(autorange="reversed", showgrid=False, title=None)
+    return figure
+
+
+def loss(frame: pd.DataFrame, palette: Palette) -> go.Figure:
+    """Training loss by step; columns step, loss."""
+    figure = _figure(palette, height=240)
+    figure.add_scatter(
+        x=frame["step"],
+        y=frame["loss"],
+        mode="lines",
+        line={"color": palette.treatment, "width": 2.5, "shape": "spline", "smoothing": 0.4},
+        hovertemplate="step %{x}: loss %{y:.3f}<extra></extra>",
+    )
+    figure.update_xaxes(title="Step", rangemode="tozero")
+    figure.update_yaxes(title="Training loss", rangemode="tozero")
+    return figure
+
+
+def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
+    """The effect so far by day with its interval around zero; columns day, effect, ci_low, ci_high."""
+    figure = _figure(palette, height=320)
+    _band(figure, frame["day"], frame["ci_low"], frame["ci_high"], palette.treatment)
+    figure.add_scatter(
+        x=frame["day"],
+        y=frame["effect"],
+        mode="lines+markers",
+        line={"color": palette.treatment, "width": 2.5},
+        marker={"size": 6},
+        customdata=frame[["ci_low", "ci_high"]],
+        hovertemplate="%{y:+.1%} (%{customdata[0]:+.1%} to %{customdata[1]:+.1%})<extra></extra>",
+    )
+    _level(figure, 0.0, "No difference", palette.control)
+    figure.update_yaxes(tickformat="+.0%", title="Difference, percentage points")
+    return figure
+
+
+def forest(frame: pd.DataFrame, palette: Palette) -> go.Figure:
+    """One interval a row around zero; columns name, effect, low, high (shares)."""
+    rows = frame.dropna(subset=["effect"]).iloc[::-1]
+    figure = _figure(palette, height=90 + 44 * len(rows))
+    figure.add_scatter(
+        x=rows["effect"],
+        y=rows["name"],
+        mode="markers",
+        marker={"size": 11, "color": palette.treatment},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": rows["high"] - rows["effect"],
+            "arrayminus": rows["effect"] - rows["low"],
+            "color": palette.treatment,
+            "thickness": 2.5,
+            "width": 0,
+        },
+        customdata=rows[["low", "high"]],
+        hovertemplate="%{y}: %{x:+.1%} (%{customdata[0]:+.1%} to %{customdata[1]:+.1%})<extra></extra>",
+    )
+    figure.add_vline(x=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
+    figure.update_xaxes(tickformat="+.0%", title="Difference, percentage points", showgrid=True)
+    figure.update_yaxes(showgrid=False, title=None)
+    return figure
+
+
+def before_and_after(frame: pd.DataFrame, palette: Palette, floor: float | None, ceiling: float | None) -> go.Figure:
+    """Two intervals a row, before in slate and after in teal, between floor and ceiling.
+
+    Columns: name, before, before_low, before_high, after, after_low, after_high.
+    """
+    rows = frame.iloc[::-1]
+    figure = _figure(palette, height=120 + 52 * len(rows))
+    for name, color, shift in (("before", palette.control, -0.14), ("after", palette.treatment, 0.14)):
+        where = [row + shift for row in range(len(rows))]
+        figure.add_scatter(
+            x=rows[name],
+            y=where,
+            name=name.capitalize(),
+            mode="markers",
+            marker={"size": 11, "color": color},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": rows[f"{name}_high"] - rows[name],
+                "arrayminus": rows[name] - rows[f"{name}_low"],
+                "color": color,
+                "thickness": 2.5,
+                "width": 0,
+            },
+            customdata=rows[["name", f"{name}_low", f"{name}_high"]],
+            hovertemplate="%{customdata[0]}: %{x:.1%} (%{customdata[1]:.1%} to %{customdata[2]:.1%})<extra></extra>",
+        )
+    for level, label, color in ((floor, "Null floor", palette.warn), (ceiling, "Ceiling", palette.good)):
+        if level is not None:
+            figure.add_vline(
+                x=level,
+                line={"color": color, "width": 1.5, "dash": "dot"},
+                annotation={
+                    "text": f"{label} {level:.0%}",
+                    "font": {"color": color, "size": 12},
+                    "yref": "paper",
+                    "y": 1.04,
+                },
+            )
+    figure.update_xaxes(range=[0, 1.02], tickformat=".0%", showgrid=True)
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=list(rows["name"]), showgrid=False, title=None)
+    figure.update_yaxes(range=[-0.6, len(rows) - 0.4])
+    return figure
+
+
+def rewards(frame: pd.DataFrame, palette: Palette) -> go.Figure:
+    """Mean reward by version, the live design in slate and the draft in teal.
+
+    Columns: variant, live, live_low, live_high, draft, draft_low, draft_high.
+    """
+    figure = _figure(palette, height=110 + 66 * len(frame))
+    for name, label, color in (("live", "Live design", palette.control), ("draft", "Your draft", palette.treatment)):
+        figure.add_bar(
+            y=frame["variant"],
+            x=frame[name],
+            orientation="h",
+            name=label,
+            marker={"color": color, "cornerradius": 4},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": frame[f"{name}_high"] - frame[name],
+                "arrayminus": frame[name] - frame[f"{name}_low"],
+                "color": palette.text,
+                "thickness": 1.2,
+                "width": 4,
+            },
+            customdata=frame[[f"{name}_low", f"{name}_high"]],
+            hovertemplate="%{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})",
+        )
+    figure.update_layout(barmode="group", bargap=0.35, bargroupgap=0.12)
+    figure.update_xaxes(range=[0, 1], title="Mean reward, 95% interval by user", showgrid=True)
+    figure.update_yaxes(autorange="reversed", showgrid=False, title=None)
+    return figure
+
+
+def shares(parts: Mapping[str, float], palette: Palette) -> go.Figure:
+    """One stacked bar that says what a whole is made of, in the order given."""
+    tones = (palette.treatment, palette.control, *palette.others)
+    figure = _figure(palette, height=120)
+    for number, (name, amount) in enumerate(parts.items()):
+        figure.add_bar(
+            y=["rows"],
+            x=[amount],
+            orientation="h",
+            name=name,
+            marker={"color": tones[number % len(tones)], "cornerradius": 3},
+            hovertemplate=f"{name}: %{{x:,}}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0.2)
+    figure.update_xaxes(showgrid=False, title=None)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def at(moment: datetime) -> str:
+    """A time as charts and captions say it."""
+    return f"{moment:%b} {moment.day}, {moment:%H:%M}"
+
+
+def _figure(palette: Palette, height: int) -> go.Figure:
+    """An empty figure with the house's frame."""
+    figure = go.Figure()
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 30, "b": 8},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        font={"color": palette.text, "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None, "bgcolor": CLEAR},
+        hoverlabel={"align": "left"},
+        dragmode=False,
+    )
+    frame = {"gridcolor": palette.line, "linecolor": palette.line, "zeroline": False, "automargin": True}
+    text = {"color": palette.muted, "size": 12}
+    figure.update_xaxes(showgrid=False, tickfont=text, title={"font": text}, **frame)
+    figure.update_yaxes(showgrid=True, tickfont=text, title={"font": text}, **frame)
+    return figure
+
+
+def _band(figure: go.Figure, x: pd.Series, low: pd.Series, high: pd.Series, color: str) -> None:
+    """A faint interval; weeks whose interval is unknown leave a gap."""
+    known = low.notna() & high.notna()
+    x, low, high = x[known], low[known], high[known]
+    figure.add_scatter(
+        x=[*x, *x[::-1]],
+        y=[*high, *low[::-1]],
+        fill="toself",
+        fillcolor=_faint(color, 0.16),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _level(figure: go.Figure, level: float | None, label: str, color: str) -> None:
+    """A dotted line with its name above it; nothing when the level is unknown."""
+    if level is None:
+        return
+    name = label if level == 0 else f"{label} {level:.0%}"
+    figure.add_hline(
+        y=level,
+        line={"color": color, "width": 1.5, "dash": "dot"},
+        annotation={"text": name, "font": {"color": color, "size": 12}, "xanchor": "right", "yanchor": "bottom"},
+        annotation_position="top right",
+    )
+
+
+def _faint(color: str, opacity: float) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -1,0 +1,120 @@
+"""The frame around every page: identity, navigation, what is alive right now, and what just ended.
+
+It lives in ui/ and not beside pages/: with a sibling `pages/`, Streamlit runs the first visitor's
+deep link without this file.
+"""
+
+from typing import Any
+
+import streamlit as st
+
+from organism.errors import OrganismError
+from organism.optimize.flow import read_runs
+from organism.records import RunStatus
+from ui import runtime
+from ui.cards import page_file, presenting, static
+from ui.words import literal, sentence
+
+
+def page(name: str, title: str, icon: str, about: str, *, path: str | None = None, home: bool = False) -> Any:
+    """One entry of the menu."""
+    return st.Page(
+        page_file(name), title=title, icon=f":material/{icon}:", help=about, url_path=path or name, default=home
+    )
+
+
+def refuse(error: OrganismError) -> None:
+    """The workspace cannot be opened: say so and what to do, and wait for another try."""
+    st.title("This workspace cannot be opened", icon=":material/lock:", anchor=False)
+    st.error(literal(sentence(str(error))), icon=":material/error:")
+    st.caption("Nothing was changed. Mend what the sentence names, then try again; the app keeps running.")
+    st.button("Try again", type="primary", icon=":material/refresh:")
+    st.stop()
+
+
+def announce_ended_runs(runs: Any) -> int:
+    """A toast for each run that this session saw alive and that has ended; returns how many are alive."""
+    seen = st.session_state.setdefault("runs_seen", {})
+    for run in runs.itertuples():
+        status = RunStatus(run.status)
+        if seen.get(run.run_id) in runtime.ALIVE and status not in runtime.ALIVE:
+            icon = ":material/check_circle:" if status is RunStatus.DONE else ":material/info:"
+            st.toast(f"Fine-tune {status.value}. {literal(run.message or '')}", icon=icon, duration="long")
+        seen[run.run_id] = status
+    return sum(status in runtime.ALIVE for status in seen.values())
+
+
+st.set_page_config(
+    page_title="Organism",
+    page_icon=static("mark.svg"),
+    layout="wide",
+    initial_sidebar_state="collapsed" if presenting() else "auto",
+    menu_items={"About": "A workbench for AI products that keep learning."},
+)
+st.logo(static("logo.svg"), icon_image=static("mark.svg"), size="large")
+current = st.navigation(
+    {
+        "": [
+            page(
+                "metabolism",
+                "Metabolism",
+                "ecg_heart",
+                "Vital signs of the whole loop, and what needs a decision.",
+                home=True,
+            )
+        ],
+        "Ingest": [
+            page("sources", "Sources", "nutrition", "Who sends events, how fresh they are, and what was spoiled.")
+        ],
+        "Digest": [
+            page(
+                "reward",
+                "Reward designer",
+                "balance",
+                "What counts as good: price, performance, quality as one number.",
+            )
+        ],
+        "Optimize": [
+            page(
+                "fine_tunes",
+                "Fine-tunes",
+                "model_training",
+                "Train on what experts wrote; watch, stop, judge and promote a run.",
+                path="fine-tunes",
+            ),
+            page(
+                "before_after",
+                "Before and after",
+                "compare",
+                "The same visit, drafted before and after a fine-tune, beside the expert's note.",
+                path="before-after",
+            ),
+        ],
+        "Deploy and observe": [
+            page(
+                "experiments", "Experiments", "science", "Is it really better? The verdict, its interval, the decision."
+            )
+        ],
+    },
+    position="hidden" if presenting() else "sidebar",
+    expanded=True,
+)
+try:
+    runtime.store()
+    runtime.supervisor()
+except OrganismError as error:
+    refuse(error)
+
+loop = runtime.choose_loop()
+alive = announce_ended_runs(runtime.read_with_runs(read_runs, loop.loop_id)) if loop else 0
+if not presenting():
+    with st.sidebar:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if alive:
+                st.badge(f"{alive} running", icon=":material/autorenew:", color="blue")
+            else:
+                st.badge("Idle", icon=":material/bedtime:", color="gray")
+            st.caption(f"data v{runtime.data_version()}", help="How often this workspace's data has changed.")
+        if loop and runtime.is_synthetic(loop.loop_id):
+            st.badge("Synthetic demo data", icon=":material/biotech:", color="orange")
+current.run()
