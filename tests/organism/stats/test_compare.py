@@ -1,0 +1,182 @@
+import json
+from math import inf, sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from organism.records import Moments
+from organism.stats.compare import (
+    Estimate,
+    below_margin,
+    difference,
+    fieller,
+    interval,
+    mean_of,
+    ratio_of_sums,
+)
+from organism.stats.moments import moments
+
+# Golden numbers from scipy 1.18.1, statsmodels 0.15.0, gbstats 8f1db445, tea-tasting 2.0.0 (named in the file).
+CASES = {
+    case["id"]: case
+    for case in json.loads((Path(__file__).parents[2] / "reference" / "experiment_cases.json").read_text())["cases"]
+}
+
+
+def expected(case: str, peer: str, call: str = "") -> dict:
+    found = [e for e in CASES[case]["expected"] if e["peer"].startswith(peer) and call in e["call"]]
+    return found[0]["values"]
+
+
+def column(values: list[float]) -> Moments:
+    return moments([[v] for v in values])
+
+
+def arms(case: str) -> tuple[Estimate, Estimate]:
+    arrays = CASES[case]["inputs"]["arrays"]
+    return mean_of(column(arrays["control"])), mean_of(column(arrays["treatment"]))
+
+
+def ratios() -> tuple[Estimate, Estimate]:
+    inputs = CASES["ratio_delta"]["inputs"]
+    control, treatment = (
+        ratio_of_sums(moments(np.column_stack([inputs[arm]["accepted"], inputs[arm]["suggested"]])))
+        for arm in ("control", "treatment")
+    )
+    return control, treatment
+
+
+def test_welch_from_rows_equals_scipy():
+    found, wanted = difference(*arms("welch_small")), expected("welch_small", "scipy")
+    assert found.p_value == pytest.approx(wanted["p_value"], rel=1e-9)
+    assert (found.ci_low, found.ci_high) == pytest.approx(wanted["ci"], rel=1e-9)
+    assert (found.n_control, found.n_treatment) == (14, 11)
+
+
+def test_welch_from_published_sums_equals_gbstats():
+    def arm(s: dict) -> Estimate:
+        cross = s["sum_squares"] - s["sum"] ** 2 / s["n"]
+        return mean_of(Moments(s["n"], (s["sum"] / s["n"],), ((cross,),)))
+
+    inputs, wanted = CASES["welch_summary"]["inputs"], expected("welch_summary", "gbstats")
+    found = difference(arm(inputs["control"]), arm(inputs["treatment"]))
+    assert found.effect == pytest.approx(wanted["effect"], rel=1e-9)
+    assert found.p_value == pytest.approx(wanted["p_value"], rel=1e-9)
+    assert (found.ci_low, found.ci_high) == pytest.approx(wanted["ci"], rel=1e-9)
+
+
+def test_one_sided_welch_equals_gbstats():
+    wanted = expected("welch_one_sided", "gbstats", "Lesser")
+    found = below_margin(*arms("welch_one_sided"))
+    assert found.p_value == pytest.approx(wanted["p_value"], rel=1e-9)
+    assert found.upper == pytest.approx(wanted["ci"][1], rel=1e-9)
+
+
+def test_ratio_by_the_delta_method_equals_gbstats_and_tea_tasting():
+    found = difference(*ratios())
+    for wanted in (expected("ratio_delta", "gbstats", "absolute"),):
+        assert found.effect == pytest.approx(wanted["effect"], rel=1e-9)
+        assert (found.ci_low, found.ci_high) == pytest.approx(wanted["ci"], rel=1e-9)
+        assert found.p_value == pytest.approx(wanted["p_value"], rel=1e-9)
+    tea = expected("ratio_delta", "tea-tasting", "RatioOfMeans('")
+    assert found.p_value == pytest.approx(tea["pvalue"], rel=1e-9)
+    assert found.relative == pytest.approx(tea["rel_effect_size"], rel=1e-9)
+    normal, wanted = difference(*ratios(), use_t=False), expected("ratio_delta", "tea-tasting", "use_t=False")
+    assert normal.p_value == pytest.approx(wanted["pvalue"], rel=1e-9)
+    assert normal.ci_low == pytest.approx(wanted["effect_size_ci_lower"], rel=1e-9)
+
+
+def test_a_mean_of_requests_clustered_by_user_equals_statsmodels_cluster_errors():
+    def arm(events: list) -> Estimate:
+        users, values = np.array([u for u, _ in events]), np.array([v for _, v in events])
+        sums = [[values[users == user].sum(), (users == user).sum()] for user in np.unique(users)]
+        return ratio_of_sums(moments(sums))
+
+    inputs = CASES["clustered_mean_events"]["inputs"]
+    control, treatment = arm(inputs["control"]), arm(inputs["treatment"])
+    wanted = expected("clustered_mean_events", "statsmodels", "events_cluster_nocorr")
+    # The peer divides by n where the delta method here divides by n - 1, an arm at a time.
+    error = sqrt(sum(a.variance * (a.n - 1) / a.n for a in (control, treatment)))
+    assert treatment.value - control.value == pytest.approx(wanted["effect"], rel=1e-9)
+    assert error == pytest.approx(wanted["se"], rel=1e-9)
+    assert error > 1.4 * expected("clustered_mean_events", "statsmodels", "events_naive")["se"]
+
+
+samples = st.lists(st.floats(-50, 50, allow_subnormal=False), min_size=2, max_size=30)
+
+
+@given(samples, samples)
+def test_swapping_the_arms_flips_the_signs(a, b):
+    one, other = difference(mean_of(column(a)), mean_of(column(b))), difference(mean_of(column(b)), mean_of(column(a)))
+    assert one.effect == -other.effect
+    assert one.p_value == pytest.approx(other.p_value) if one.p_value is not None else other.p_value is None
+    if one.ci_low is not None:
+        assert (one.ci_low, one.ci_high) == pytest.approx((-other.ci_high, -other.ci_low))
+
+
+@given(samples, samples, st.sampled_from([0.8, 0.95, 0.99]))
+def test_p_interval_and_fieller_never_contradict(a, b, level):
+    found = difference(mean_of(column(a)), mean_of(column(b)), level)
+    assume(found.p_value is not None and abs(found.p_value - (1 - level)) > 1e-9)
+    excludes = found.ci_low > 0 or found.ci_high < 0
+    assert (found.p_value <= 1 - level) == excludes
+    if found.relative_low is not None and abs(found.mean_control) > 1e-6:
+        assert (found.relative_low > 0 or found.relative_high < 0) == excludes
+
+
+@given(st.integers(0, 10_000))
+def test_a_constant_of_1e8_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=40), rng.normal(0.3, 2.0, size=50)
+    plain = difference(mean_of(column(a)), mean_of(column(b)))
+    moved = difference(mean_of(column(a + 1e8)), mean_of(column(b + 1e8)))
+    assert moved.effect == pytest.approx(plain.effect, abs=1e-6)
+    assert moved.p_value == pytest.approx(plain.p_value, abs=1e-6)
+    assert moved.ci_high - moved.ci_low == pytest.approx(plain.ci_high - plain.ci_low, rel=1e-6)
+
+
+@pytest.mark.parametrize(("control", "treatment"), [(10.0, 12.0), (-10.0, -12.0), (10.0, -4.0), (3.0, 3.1)])
+def test_fieller_is_the_set_of_ratios_that_the_test_does_not_reject(control, treatment):
+    c, t, q = Estimate(control, 0.5, 30), Estimate(treatment, 0.8, 30), 2.0
+    lifts = np.linspace(-6, 6, 2_000_001)
+    ratio = 1 + lifts * (1 if control > 0 else -1)
+    kept = lifts[np.abs(treatment - ratio * control) <= q * np.sqrt(0.8 + ratio**2 * 0.5)]
+    found = fieller(c, t, q)
+    assert (found.low, found.high) == pytest.approx((kept.min(), kept.max()), abs=1e-4)
+
+
+def test_fieller_states_no_limits_when_the_control_may_be_zero():
+    assert fieller(Estimate(0.5, 1.0, 9), Estimate(3.0, 1.0, 9), 2.0) == (pytest.approx(5.0), None, None)
+
+
+@pytest.mark.parametrize("few", [column([1.0]), column([2.0, 2.0]), moments(np.zeros((0, 1)))])
+def test_what_cannot_be_said_is_none_and_never_a_p_of_one(few):
+    found = difference(mean_of(few), mean_of(few))
+    assert (found.p_value, found.ci_low, found.relative_low) == (None, None, None)
+    assert below_margin(mean_of(few), mean_of(few)) is None
+
+
+def test_a_ratio_without_a_denominator_is_none():
+    assert ratio_of_sums(moments([[0.0, 0.0], [0.0, 0.0]])) is None
+    assert interval(None) == (None, None, None)
+
+
+def test_one_arms_interval_is_students():
+    low, high = 0.5 - 2.2621571627409915 * 0.1, 0.5 + 2.2621571627409915 * 0.1  # t(9) at 97.5% from R's qt
+    assert interval(Estimate(0.5, 0.01, 10)) == pytest.approx((0.5, low, high))
+    assert interval(Estimate(0.5, 0.01, 10)).high < inf
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 50)), min_size=1, max_size=6), min_size=2, max_size=8)
+)
+def test_the_delta_variance_equals_brute_force_over_users(users):
+    sums = np.array([[sum(r * d for r, d in rows), sum(d for _, d in rows)] for rows in users])
+    found = ratio_of_sums(moments(sums))
+    ratio = sums[:, 0].sum() / sums[:, 1].sum()
+    linear = (sums[:, 0] - ratio * sums[:, 1]) / sums[:, 1].mean()
+    assert found.value == pytest.approx(ratio, abs=1e-12)
+    assert found.variance == pytest.approx(linear.var(ddof=1) / len(sums), rel=1e-9, abs=1e-12)
