@@ -1,0 +1,1 @@
+"""The measure fact_accuracy as a module for the evaluate library."""

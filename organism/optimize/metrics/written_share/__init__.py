@@ -1,0 +1,1 @@
+"""The measure written_share as a module for the evaluate library."""

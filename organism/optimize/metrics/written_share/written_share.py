@@ -1,0 +1,34 @@
+"""Share of the final texts' characters that the drafts had already written: a ratio of sums over all rows.
+
+`evaluate.load` reads the imports of this file by pattern: one a line.
+"""
+
+from typing import Any
+
+import datasets
+import evaluate
+
+from organism.measures.acceptance import measure
+
+DESCRIPTION = """Characters of the drafts that survive in the final texts, in runs of at least six, divided by the
+characters of the final texts: how much of what the expert needed the model wrote. None when no final text has a
+character."""
+
+
+class WrittenShare(evaluate.Metric):
+    """predictions: drafts; references: final texts."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description="predictions: list of drafts; references: list of final texts",
+            features=datasets.Features(
+                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
+            ),
+        )
+
+    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, Any]:
+        rows = [measure(draft, final) for draft, final in zip(predictions, references, strict=True)]
+        n_chars = sum(row.final_chars for row in rows)
+        return {"written_share": sum(row.retained_chars for row in rows) / n_chars if n_chars else None}

@@ -1,0 +1,280 @@
+"""A training run is a folder: what was asked, what it learns from, how far it is, what came out. No torch, no store.
+
+config.json  data.jsonl  heldout.jsonl          written once, before the run starts
+status.json  progress.jsonl  log.txt            written by the worker while it runs
+environment.json                                device, precision and library versions, fixed at the first start
+checkpoints/  adapter/  evaluation.json         what it leaves
+stop                                            an empty file: please stop
+"""
+
+import errno
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from organism.config import BUNDLED_BASE
+from organism.errors import DesignError, RunError
+from organism.records import FactCheck, RunStatus, content_hash
+
+RECIPE = "sft"
+MIN_TRAIN_ROWS = 20
+FINISHED = frozenset({RunStatus.DONE, RunStatus.STOPPED, RunStatus.FAILED, RunStatus.INTERRUPTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftConfig:
+    """What a supervised fine-tune with LoRA is asked to do; frozen with the run.
+
+    The learning rate suits the shipped four-million-parameter base; take 1e-4 to 2e-4 for a model of
+    a billion and more. `None` in threads, bf16 and eval_rows means: all cores, where the processor
+    supports it, all held-out rows.
+    """
+
+    base: str = BUNDLED_BASE
+    epochs: int = 3
+    learning_rate: float = 3e-3
+    lora_r: int = 16
+    lora_alpha: int = 32
+    batch_size: int = 16
+    max_length: int = 640
+    replay_share: float = 0.0
+    checkpoint_every: int = 10
+    seed: int = 0
+    threads: int | None = None
+    bf16: bool | None = None
+    max_new_tokens: int = 256
+    eval_rows: int | None = None
+    eval_batch_size: int = 16
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config of this plain data; raises DesignError for a name that it does not know."""
+        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
+            known = ", ".join(field.name for field in fields(cls))
+            raise DesignError(f"a fine-tune has no setting '{unknown[0]}'; known settings: {known}")
+        return cls(**values)
+
+    @property
+    def id(self) -> str:
+        """Equal settings, equal id."""
+        return content_hash(asdict(self))[:16]
+
+    def check(self) -> None:
+        """Raise DesignError, naming the value, when a setting cannot work."""
+        rules = {
+            "epochs": (1, 50),
+            "learning_rate": (1e-7, 0.1),
+            "lora_r": (1, 256),
+            "lora_alpha": (1, 1024),
+            "batch_size": (1, 256),
+            "max_length": (16, 131_072),
+            "replay_share": (0.0, 0.9),
+            "checkpoint_every": (1, 100_000),
+            "max_new_tokens": (1, 8_192),
+            "eval_batch_size": (1, 256),
+        }
+        for name, (low, high) in rules.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+                raise DesignError(f"{name} is {value!r}; give a number from {low} to {high}")
+
+
+class Example(NamedTuple):
+    """One row: a prompt, the text that a person finally kept, and the facts that it must carry.
+
+    second_final is what the same expert wrote for the same prompt another time, where it is known:
+    the ceiling of the evaluation.
+    """
+
+    prompt: str
+    completion: str
+    user_key: str
+    interaction_id: str
+    facts: tuple[FactCheck, ...] = ()
+    second_final: str | None = None
+
+
+class Status(NamedTuple):
+    """What status.json says. Times are seconds since 1970."""
+
+    state: RunStatus
+    message: str = ""
+    pid: int | None = None
+    pid_started_at: float | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    seconds_left: float | None = None
+    at: float = 0.0
+
+
+class RunFolder(NamedTuple):
+    """The names of the files of one run."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def workspace(self) -> Path:
+        """The workspace's folder: a run lives in WORKSPACE/runs/RUN."""
+        return self.path.parent.parent
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    @property
+    def progress(self) -> Path:
+        return self.path / "progress.jsonl"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop"
+
+    def config(self) -> SftConfig:
+        """The frozen settings; raises RunError when config.json is missing or broken."""
+        return SftConfig.from_dict(self.description()["config"])
+
+    def description(self) -> dict[str, Any]:
+        """All of config.json: recipe, config, dataset_id, dataset_hash, reward_design_id."""
+        return _read_json(self.path / "config.json")
+
+    def status(self) -> Status:
+        """Where the run stands by its own word; queued before a worker has written anything."""
+        file = self.path / "status.json"
+        if not file.exists():
+            return Status(RunStatus.QUEUED)
+        values = _read_json(file)
+        return Status(**{**values, "state": RunStatus(values["state"])})
+
+    def environment(self) -> dict[str, Any] | None:
+        """The machine and library versions of the first start; None before it."""
+        file = self.path / "environment.json"
+        return _read_json(file) if file.exists() else None
+
+    def trained(self) -> dict[str, Any] | None:
+        """How training ended (steps, n_rows, n_too_long, …); None before it did."""
+        file = self.path / "trained.json"
+        return _read_json(file) if file.exists() else None
+
+    def write_status(self, status: Status) -> None:
+        write_json(self.path / "status.json", status._asdict())
+
+    def examples(self) -> list[Example]:
+        return read_examples(self.path / "data.jsonl")
+
+    def heldout(self) -> list[Example]:
+        return read_examples(self.path / "heldout.jsonl")
+
+
+def make_run_folder(
+    path: Path, description: Mapping[str, Any], examples: Iterable[Example], heldout: Iterable[Example]
+) -> RunFolder:
+    """Write what a run is asked to do; complete or absent, since config.json comes last."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_lines(path / "data.jsonl", map(_plain, examples))
+    write_lines(path / "heldout.jsonl", map(_plain, heldout))
+    write_json(path / "config.json", description)
+    return RunFolder(path)
+
+
+def write_json(file: Path, value: Mapping[str, Any]) -> None:
+    """Replace the file in one step: a reader sees the old text or the new, never half of one."""
+    _replace(file, json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def write_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replace the file by one JSON object a line, in one step."""
+    _replace(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def append_line(file: Path, row: Mapping[str, Any]) -> None:
+    """Add one whole line at the end, in a single write."""
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(row) + "\n")
+
+
+def read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines so far; a line that is still being written is left for the next time."""
+    if not file.exists():
+        return
+    with file.open(encoding="utf-8") as lines:
+        yield from (json.loads(line) for line in lines if line.endswith("\n"))
+
+
+def read_examples(file: Path) -> list[Example]:
+    """The rows of data.jsonl or heldout.jsonl; raises RunError when the file is missing or broken."""
+    if not file.is_file():
+        raise RunError(f"{file} is missing; a run needs it. Start the run again from its training set.")
+    try:
+        return [_example(row) for row in read_lines(file)]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{file} is broken ({error}); start the run again from its training set") from error
+
+
+def training_steps(run: RunFolder) -> list[dict[str, Any]]:
+    """The training lines of progress.jsonl, a step once: where a resumed run repeated one, the last counts."""
+    steps = {row["step"]: row for row in read_lines(run.progress) if row["phase"] == "train"}
+    return [steps[step] for step in sorted(steps)]
+
+
+def why_the_disk(error: OSError, folder: Path) -> str:
+    """A sentence for a failed write or read: a full disk by its name."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk that holds {folder} is full ({shutil.disk_usage(folder).free >> 20} MB free); "
+            "free some space, then resume the run: what was saved is kept"
+        )
+    return f"{error.filename or folder}: {error.strerror or error}. Mend that, then resume the run."
+
+
+def _plain(example: Example) -> dict[str, Any]:
+    facts = [{"kind": fact.kind, "any_of": list(fact.any_of)} for fact in example.facts]
+    return {**example._asdict(), "facts": facts}
+
+
+def _example(row: Mapping[str, Any]) -> Example:
+    return Example(**{**row, "facts": fact_checks(row.get("facts") or ())})
+
+
+def fact_checks(facts: Sequence[Mapping[str, Any]]) -> tuple[FactCheck, ...]:
+    """Checks from their plain form, a list of {kind, any_of}."""
+    return tuple(FactCheck(fact["kind"], tuple(fact["any_of"])) for fact in facts)
+
+
+def _replace(file: Path, text: str) -> None:
+    draft = file.with_name(file.name + ".tmp")
+    with draft.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(file)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({error}); start the run again from its training set") from error
+    return value

@@ -1,0 +1,139 @@
+"""The child process that trains: `python -m organism.optimize.worker FOLDER`. Files in, files out, never the store.
+
+Asked to stop by a file named `stop` in the folder or by SIGTERM, it saves a checkpoint and leaves within seconds;
+started again on the same folder it goes on where it was. It uses no network.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+
+from organism.config import Workspace
+from organism.errors import OrganismError
+from organism.optimize.runs import RunFolder, Status, append_line, why_the_disk, write_json
+from organism.records import RunStatus
+
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "DO_NOT_TRACK": "1",
+}
+NICENESS = 5
+
+
+class Worker:
+    """One attempt at one run."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.terminated = False
+        self.status = Status(
+            RunStatus.RUNNING, "Loading the model", os.getpid(), psutil.Process().create_time(), at=time.time()
+        )
+
+    def stop_asked(self) -> bool:
+        """Whether somebody wants this run to end; cheap enough to ask at every step."""
+        return self.terminated or self.run.stop.exists()
+
+    def say(self, **changes: Any) -> None:
+        """Write where the run stands now."""
+        self.status = self.status._replace(**changes, at=time.time())
+        self.run.write_status(self.status)
+
+    def work(self) -> None:
+        """Train, unless an adapter is there already, then evaluate. Status says how it ended."""
+        self.say()
+        # Only now: these take seconds, and whoever watches should see the run start.
+        from organism.optimize.evaluation import evaluate_run
+        from organism.optimize.sft import Machine, Step, machine, train
+
+        description, config = self.run.description(), self.run.config()
+        base = Workspace(self.run.workspace).locate(config.base)
+        environment = self.run.environment() or _remember(self.run, machine(config)._asdict())
+        where = Machine(**environment["machine"])
+
+        def on_step(step: Step) -> None:
+            append_line(self.run.progress, {"phase": "train", **step._asdict(), "at": time.time()})
+            self.say(
+                message=f"Step {step.step} of {step.total}",
+                step=step.step,
+                total_steps=step.total,
+                loss=step.loss,
+                tokens_per_second=step.tokens_per_second,
+                seconds_left=step.seconds_left,
+            )
+
+        def on_draft(which: str, done: int, total: int) -> bool:
+            line = {"phase": "evaluate", "which": which, "done": done, "total": total, "at": time.time()}
+            append_line(self.run.progress, line)
+            name = {"before": "base", "after": "new"}[which]
+            self.say(message=f"The {name} model wrote {done} of {total} held-out drafts", seconds_left=None)
+            return self.stop_asked()
+
+        if not self.run.adapter.is_dir():
+            trained = train(base, config, self.run.examples(), self.run, where, on_step, self.stop_asked)
+            write_json(self.run.path / "trained.json", trained._asdict())
+            if trained.stopped:
+                self.say(state=RunStatus.STOPPED, message=f"Stopped after step {trained.steps} of {trained.total}")
+                return
+        self.say(state=RunStatus.EVALUATING, message="Both models draft the held-out rows")
+        if not evaluate_run(self.run, base, config, description, on_draft):
+            self.say(state=RunStatus.STOPPED, message="Stopped during the evaluation; the trained adapter is kept")
+            return
+        self.say(state=RunStatus.DONE, message=_finished(self.run), seconds_left=None)
+
+
+def _finished(run: RunFolder) -> str:
+    trained = run.trained() or {}
+    too_long = f" ({trained['n_too_long']} were too long and left out)" if trained.get("n_too_long") else ""
+    return f"Trained on {trained.get('n_rows', 'all')} rows{too_long} and evaluated"
+
+
+def _remember(run: RunFolder, where: dict[str, Any]) -> dict[str, Any]:
+    """Fix the machine and the library versions of this run, so that a resumed one computes the same."""
+    from importlib.metadata import version
+
+    libraries = {name: version(name) for name in ("torch", "transformers", "peft", "trl")}
+    environment = {"machine": where, "libraries": libraries, "python": sys.version.split()[0]}
+    write_json(run.path / "environment.json", environment)
+    return environment
+
+
+def main(folder: Path) -> int:
+    """Work on the run in this folder; 0 when it ended as asked (done or stopped), 1 when it failed."""
+    os.environ.update(QUIET)
+    os.nice(NICENESS)
+    worker = Worker(RunFolder(folder.resolve()))
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        worker.terminated = True
+
+    signal.signal(signal.SIGTERM, on_signal)
+    try:
+        worker.work()
+    except OrganismError as error:
+        worker.say(state=RunStatus.FAILED, message=str(error))
+        return 1
+    except OSError as error:
+        worker.say(state=RunStatus.FAILED, message=why_the_disk(error, worker.run.path))
+        raise
+    except Exception as error:
+        worker.say(state=RunStatus.FAILED, message=f"{type(error).__name__}: {error}. The whole story is in log.txt.")
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

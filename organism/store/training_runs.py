@@ -1,0 +1,115 @@
+"""Training runs: what was asked, where it stands, what came of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from organism.errors import InputError
+from organism.records import RunStatus
+from organism.store.database import Cursor, Store
+
+ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
+CHANGING = (
+    "status message step total_steps loss tokens_per_second pid pid_started_at started_at finished_at model_version_id"
+).split()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRun:
+    """One run as the store knows it; its files are in the workspace's folder runs/RUN_ID."""
+
+    run_id: str
+    loop_id: str
+    dataset_id: str
+    reward_design_id: str | None
+    recipe: str
+    config: dict[str, Any]
+    status: RunStatus
+    created_at: datetime
+    message: str | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    pid: int | None = None
+    pid_started_at: float | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    model_version_id: str | None = None
+
+
+COLUMNS = ", ".join(field.name for field in fields(TrainingRun))
+
+
+def insert_run(cursor: Cursor, run: TrainingRun) -> None:
+    """Add a run, inside the writer's transaction."""
+    values = [getattr(run, field.name) for field in fields(TrainingRun)]
+    values[5] = json.dumps(run.config)
+    cursor.execute(f"INSERT INTO training_runs ({COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
+
+
+def change_run(cursor: Cursor, run_id: str, changes: Mapping[str, Any]) -> None:
+    """Set some of the changing columns of a run, inside the writer's transaction."""
+    if unknown := sorted(set(changes) - set(CHANGING)):
+        raise ValueError(f"{unknown} of a run never change; those that do: {CHANGING}")
+    assignments = ", ".join(f"{column} = ?" for column in changes)
+    cursor.execute(f"UPDATE training_runs SET {assignments} WHERE run_id = ?", [*changes.values(), run_id])
+
+
+def update_run(store: Store, run_id: str, changes: Mapping[str, Any]) -> None:
+    """The same as one durable write; only the version of training_runs moves, so nobody else's charts are redrawn."""
+    store.write(lambda cursor: change_run(cursor, run_id, changes), "training_runs")
+
+
+def read_run(store: Store, run_id: str) -> TrainingRun:
+    """One run; raises InputError when there is none with this id."""
+    rows = store.rows(f"SELECT {COLUMNS} FROM training_runs WHERE run_id = ?", [run_id])
+    if not rows:
+        raise InputError(f"no run has the id {run_id!r}; `organism runs` lists those there are")
+    return _run(rows[0])
+
+
+def read_active_runs(store: Store) -> list[TrainingRun]:
+    """Every run that is queued, running or evaluating, the oldest first."""
+    sql = f"SELECT {COLUMNS} FROM training_runs WHERE status IN (?, ?, ?) ORDER BY created_at, run_id"
+    return [_run(row) for row in store.rows(sql, [str(status) for status in ACTIVE])]
+
+
+def read_runs(store: Store, loop_id: str) -> pd.DataFrame:
+    """The runs of a loop, the newest first: the columns of TrainingRun, dataset_name, n_train, version_name."""
+    return store.frame(
+        """
+        SELECT r.*, d.name AS dataset_name, d.n_train, v.name AS version_name
+        FROM training_runs r
+        LEFT JOIN datasets d USING (dataset_id)
+        LEFT JOIN model_versions v USING (model_version_id)
+        WHERE r.loop_id = ? ORDER BY r.created_at DESC, r.run_id DESC
+        """,
+        [loop_id],
+    )
+
+
+def read_second_finals(store: Store, dataset_id: str) -> dict[str, str]:
+    """By interaction, what the same expert wrote another time, where a dataset's held-out rows know it.
+
+    It comes as `second_final` in the attributes of the interaction, and is the ceiling of an evaluation.
+    """
+    return dict(
+        store.rows(
+            """
+            SELECT d.interaction_id::VARCHAR, i.attributes->>'second_final'
+            FROM dataset_rows d JOIN interactions i USING (interaction_id)
+            WHERE d.dataset_id = ? AND d.split = 'heldout' AND i.attributes->>'second_final' IS NOT NULL
+            """,
+            [dataset_id],
+        )
+    )
+
+
+def _run(row: tuple[Any, ...]) -> TrainingRun:
+    values = dict(zip((field.name for field in fields(TrainingRun)), row, strict=True))
+    return TrainingRun(**{**values, "config": json.loads(values["config"]), "status": RunStatus(values["status"])})
