@@ -19,6 +19,7 @@ from organism.errors import StoreError
 
 Cursor = duckdb.DuckDBPyConnection
 Work = Callable[[Cursor], Any]
+GroupWork = Callable[[Cursor, list[Any]], list[Any]]
 
 MAX_GROUP = 512
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -28,7 +29,8 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 
 class _Job(NamedTuple):
-    work: Work
+    work: GroupWork
+    payload: Any
     tables: tuple[str, ...]
     done: Future[Any]
 
@@ -74,11 +76,15 @@ class Store:
         `tables` are those whose version moves. Work must be repeatable: when a group fails, each
         job is tried again alone, so that one poisoned write hurts nobody else.
         """
-        if self._closed:
-            raise StoreError("the store is closed; open the workspace again before writing")
-        done: Future[Any] = Future()
-        self._jobs.put(_Job(work, tables, done))
-        return done
+        return self._enqueue(lambda cursor, _: [work(cursor)], None, tables)
+
+    def submit_shared(self, work: GroupWork, payload: Any, *tables: str) -> Future[Any]:
+        """Queue a payload for `work(cursor, payloads)`, which is called once for all that wait with it.
+
+        It returns one result a payload, in order. A group's shared payloads run where the first of
+        them stood in the queue, so only a write that was waited for is sure to come before the next.
+        """
+        return self._enqueue(work, payload, tables)
 
     def write(self, work: Work, *tables: str) -> Any:
         """Run `work(cursor)` in the writer and wait until it is durable; returns what it returned."""
@@ -104,6 +110,14 @@ class Store:
         self._jobs.put(None)
         self._writer.join()
         self._connection.close()
+
+    def _enqueue(self, work: GroupWork, payload: Any, tables: tuple[str, ...]) -> Future[Any]:
+        if self._closed:
+            raise StoreError("the store is closed; open the workspace again before writing")
+        done: Future[Any] = Future()
+        done.set_running_or_notify_cancel()  # a client that hangs up cannot cancel what others wait for
+        self._jobs.put(_Job(work, payload, tables, done))
+        return done
 
     def _drain(self) -> None:
         with self._connection.cursor() as cursor:
@@ -136,7 +150,7 @@ class Store:
 
     def _attempt(self, cursor: Cursor, group: list[_Job]) -> list[Any]:
         cursor.begin()
-        results = [job.work(cursor) for job in group]
+        results = _run_together(cursor, group)
         touched = sorted({table for job in group for table in job.tables})
         for table in touched:
             cursor.execute(
@@ -147,6 +161,18 @@ class Store:
         for table in touched:
             self._versions[table] = self._versions.get(table, 0) + 1
         return results
+
+
+def _run_together(cursor: Cursor, group: list[_Job]) -> list[Any]:
+    members: dict[GroupWork, list[int]] = {}
+    for position, job in enumerate(group):
+        members.setdefault(job.work, []).append(position)
+    results: list[Any] = [None] * len(group)
+    for work, positions in members.items():
+        answers = work(cursor, [group[position].payload for position in positions])
+        for position, answer in zip(positions, answers, strict=True):
+            results[position] = answer
+    return results
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,207 @@
+"""Take strangers' rows in: check them, keep the good ones once, the bad ones in quarantine."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from organism.errors import InputError
+from organism.ingest.batches import Batch, Event, make_batch, unknown_interaction, with_draft
+from organism.ingest.schemas import Rejected, Row, check_json, check_rows
+from organism.records import EventKind
+from organism.store.database import Cursor, Store
+from organism.store.events import EVENT_TABLES, append_events, find_known
+from organism.store.interactions import find_drafts
+from organism.store.loops import ensure_loop, loop_ids
+from organism.store.quarantine import append_quarantine, mark_mended, quarantined, quarantined_row
+
+
+class Ingested(NamedTuple):
+    """What became of the rows of one request.
+
+    `ids` stand in the order of the rows, None for a quarantined one; `reasons` say why, row by row.
+    """
+
+    accepted: int
+    duplicates: int
+    quarantined: int
+    ids: list[str | None]
+    reasons: list[str]
+
+
+def ingest(
+    store: Store,
+    kind: EventKind,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    now: datetime,
+    loop: str | None = None,
+    source: str | None = None,
+) -> Future[Ingested]:
+    """Take rows in; the future resolves when they are durable. Sending a row twice is sending it once.
+
+    `loop` and `source` stand in for rows that name none.
+    """
+    return _submit(store, _prepare(store, kind, check_rows(kind, rows), loop=loop, source=source, now=now))
+
+
+def ingest_json(
+    store: Store, kind: EventKind, body: bytes, *, now: datetime, loop: str | None = None, source: str | None = None
+) -> Future[Ingested]:
+    """The same for the bytes of a JSON object or array; raises InputError when they are not that."""
+    return _submit(store, _prepare(store, kind, check_json(kind, body), loop=loop, source=source, now=now))
+
+
+def retry_quarantined(
+    store: Store, quarantine_id: str, patch: Mapping[str, Any] | None = None, *, now: datetime
+) -> Ingested:
+    """Send a quarantined row again with the patch over it; when it goes in, it is marked as mended.
+
+    A patch value of None takes the field out. Raises InputError for an unknown or mended row.
+    """
+    kept = quarantined_row(store, quarantine_id)
+    if kept.mended_at is not None:
+        raise InputError(f"row {quarantine_id} went in at {kept.mended_at:%Y-%m-%d %H:%M}; there is nothing to retry.")
+    row = {name: value for name, value in {**kept.row, **(patch or {})}.items() if value is not None}
+    batch = _prepare(store, kept.kind, check_rows(kept.kind, [row]), loop=None, source=kept.source, now=now)
+    return _submit(store, batch._replace(mends=quarantine_id)).result()
+
+
+def retry_waiting(store: Store, *, now: datetime, limit: int = 1000) -> Ingested:
+    """Send every waiting row again as it is: what a late interaction mended goes in, the rest stays."""
+    waiting = store.rows(
+        "SELECT quarantine_id FROM quarantine WHERE mended_at IS NULL ORDER BY created_at LIMIT ?", [limit]
+    )
+    tried = [retry_quarantined(store, quarantine_id, now=now) for (quarantine_id,) in waiting]
+    return total(tried)
+
+
+def total(parts: Sequence[Ingested]) -> Ingested:
+    """Several results as one."""
+    return Ingested(
+        sum(part.accepted for part in parts),
+        sum(part.duplicates for part in parts),
+        sum(part.quarantined for part in parts),
+        [identity for part in parts for identity in part.ids],
+        [reason for part in parts for reason in part.reasons],
+    )
+
+
+def _prepare(
+    store: Store,
+    kind: EventKind,
+    rows: Sequence[Row | Rejected],
+    *,
+    loop: str | None,
+    source: str | None,
+    now: datetime,
+) -> Batch:
+    """All that can be done before the writer's turn: loops, ids, and the drafts that are already here."""
+    defaults = {name: value for name, value in (("loop", loop), ("source", source)) if value}
+    known = loop_ids(store)
+
+    def loop_id_of(name: str) -> str:
+        if name not in known:
+            known[name] = ensure_loop(store, name, now)
+        return known[name]
+
+    batch = make_batch(kind, rows, defaults=defaults, loop_id_of=loop_id_of, now=now)
+    if kind is EventKind.FEEDBACK:
+        with store.cursor() as cursor:
+            batch = batch._replace(events=_with_drafts(cursor, batch.events))
+    return batch
+
+
+def _with_drafts(cursor: Cursor, events: Sequence[Event]) -> list[Event]:
+    """The events with their interaction where it is known; those keep no reference."""
+    drafts = find_drafts(cursor, list({event.ref for event in events if event.ref}))
+    return [
+        event._replace(columns=with_draft(event.columns, drafts[event.ref]), ref=None) if event.ref in drafts else event
+        for event in events
+    ]
+
+
+def _submit(store: Store, batch: Batch) -> Future[Ingested]:
+    tables = {EVENT_TABLES[batch.kind].name} if batch.events else set()
+    if batch.rejected or batch.mends or any(event.ref for event in batch.events):
+        tables.add("quarantine")
+    return store.submit_shared(_write, batch, *sorted(tables))
+
+
+def _write(cursor: Cursor, batches: list[Batch]) -> list[Ingested]:
+    """The writer's part, for all batches that wait: interactions before the feedback that may name them."""
+    written: dict[int, Ingested] = {}
+    for kind in EventKind:
+        of_kind = [n for n, batch in enumerate(batches) if batch.kind is kind]
+        written.update(zip(of_kind, _write_kind(cursor, kind, [batches[n] for n in of_kind]), strict=True))
+    return [written[n] for n in range(len(batches))]
+
+
+def _write_kind(cursor: Cursor, kind: EventKind, batches: list[Batch]) -> list[Ingested]:
+    batches = [_resolved(cursor, batch) for batch in batches]
+    inserted = _insert_new(cursor, kind, [event for batch in batches for event in batch.events])
+    append_quarantine(
+        cursor,
+        [
+            quarantined(kind, bad.row.get("source"), bad.reason, bad.row, batch.now)
+            for batch in batches
+            if batch.mends is None
+            for bad in batch.rejected.values()
+        ],
+    )
+    for batch in batches:
+        if batch.mends and not batch.rejected:
+            mark_mended(cursor, [batch.mends], batch.now)
+    outcomes = iter(inserted)
+    return [_ingested(batch, [next(outcomes) for _ in batch.events]) for batch in batches]
+
+
+def _resolved(cursor: Cursor, batch: Batch) -> Batch:
+    """Look once more for drafts that came after the batch was prepared; reject what still has none."""
+    if not any(event.ref for event in batch.events):
+        return batch
+    events = _with_drafts(cursor, batch.events)
+    late = {event.position: unknown_interaction(event) for event in events if event.ref}
+    return batch._replace(events=[event for event in events if not event.ref], rejected=batch.rejected | late)
+
+
+class _Landed(NamedTuple):
+    identity: str
+    is_new: bool
+
+
+def _insert_new(cursor: Cursor, kind: EventKind, events: list[Event]) -> list[_Landed]:
+    """Insert each event that neither the table nor an earlier one of the group has; says which were new."""
+    firsts: dict[tuple[str, str], Event] = {}
+    for event in events:
+        firsts.setdefault((event.columns["source"], event.columns["external_id"]), event)
+    known: dict[tuple[str, str], str] = {}
+    for timed in (True, False):
+        asked = [(key, event.columns) for key, event in firsts.items() if event.timed is timed]
+        found = find_known(cursor, kind, [columns for _, columns in asked], timed=timed)
+        known.update({asked[position][0]: identity for position, identity in found.items()})
+    append_events(cursor, kind, [event.columns for key, event in firsts.items() if key not in known])
+    id_column = EVENT_TABLES[kind].id_column
+    return [
+        _landed(key, event, firsts[key], known, id_column)
+        for event in events
+        for key in [(event.columns["source"], event.columns["external_id"])]
+    ]
+
+
+def _landed(
+    key: tuple[str, str], event: Event, first: Event, known: Mapping[tuple[str, str], str], id_column: str
+) -> _Landed:
+    return _Landed(known.get(key) or first.columns[id_column], key not in known and event is first)
+
+
+def _ingested(batch: Batch, landed: Sequence[_Landed]) -> Ingested:
+    ids: list[str | None] = [None] * batch.n_sent
+    for event, (identity, _) in zip(batch.events, landed, strict=True):
+        ids[event.position] = identity
+    accepted = sum(is_new for _, is_new in landed)
+    reasons = [
+        f"row {position + 1}: {bad.reason}" if batch.n_sent > 1 else bad.reason
+        for position, bad in sorted(batch.rejected.items())
+    ]
+    return Ingested(accepted, len(landed) - accepted, len(batch.rejected), ids, reasons)

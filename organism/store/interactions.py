@@ -1,0 +1,99 @@
+"""Interactions: what a user asked, what a model answered, what it cost."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+from organism.store.database import Cursor, Store
+
+SCHEMA = pa.schema(
+    [
+        ("interaction_id", pa.string()),
+        ("loop_id", pa.string()),
+        ("session_id", pa.string()),
+        ("user_key", pa.string()),
+        ("variant_id", pa.string()),
+        ("experiment_id", pa.string()),
+        ("model_version_id", pa.string()),
+        ("occurred_at", pa.timestamp("us")),
+        ("created_at", pa.timestamp("us")),
+        ("prompt", pa.string()),
+        ("output", pa.string()),
+        ("input_tokens", pa.int32()),
+        ("output_tokens", pa.int32()),
+        ("latency_ms", pa.float64()),
+        ("ttft_ms", pa.float64()),
+        ("cost_usd", pa.float64()),
+        ("error", pa.string()),
+        ("finish_reason", pa.string()),
+        ("business_key", pa.string()),
+        ("consent", pa.bool_()),
+        ("region", pa.string()),
+        ("is_synthetic", pa.bool_()),
+        ("source", pa.string()),
+        ("external_id", pa.string()),
+        ("config_hash", pa.string()),
+        ("attributes", pa.string()),
+    ]
+)
+
+
+class DraftRef(NamedTuple):
+    """How a feedback names its interaction: by our id, or by its source and external id."""
+
+    interaction_id: str | None
+    source: str | None
+    external_id: str | None
+
+
+class Draft(NamedTuple):
+    """An interaction's id and what the model wrote, None when it wrote nothing."""
+
+    interaction_id: str
+    output: str | None
+
+
+def find_drafts(cursor: Cursor, refs: Sequence[DraftRef]) -> dict[DraftRef, Draft]:
+    """The drafts that these references name; a reference to an unknown interaction is not among the keys."""
+    by_id = [ref for ref in refs if ref.interaction_id]
+    by_name = [ref for ref in refs if not ref.interaction_id]
+    return _find(cursor, by_id, "known.interaction_id = asked.interaction_id::UUID") | _find(
+        cursor, by_name, "known.source = asked.source AND known.external_id = asked.external_id"
+    )
+
+
+def read_interactions(store: Store, loop_id: str, *, limit: int = 200) -> pd.DataFrame:
+    """The latest interactions of a loop, newest first, every column of the table."""
+    return store.frame(
+        "SELECT * REPLACE (interaction_id::VARCHAR AS interaction_id) FROM interactions "
+        "WHERE loop_id = ? ORDER BY occurred_at DESC LIMIT ?",
+        [loop_id, limit],
+    )
+
+
+def count_interactions(store: Store, loop_id: str | None = None) -> int:
+    """How many interactions a loop has, or all loops together."""
+    return store.rows("SELECT count(*) FROM interactions WHERE loop_id = coalesce(?, loop_id)", [loop_id])[0][0]
+
+
+def _find(cursor: Cursor, refs: Sequence[DraftRef], match: str) -> dict[DraftRef, Draft]:
+    if not refs:
+        return {}
+    asked = pa.table(
+        {
+            "position": pa.array(range(len(refs)), pa.int64()),
+            **{
+                name: pa.array([getattr(ref, name) for ref in refs], pa.string())
+                for name in ("interaction_id", "source", "external_id")
+            },
+        }
+    )
+    cursor.register("asked", asked)
+    found = cursor.execute(
+        "SELECT asked.position, known.interaction_id::VARCHAR, known.output "
+        f"FROM interactions known JOIN asked ON {match}"
+    ).fetchall()
+    cursor.unregister("asked")
+    return {refs[position]: Draft(interaction_id, output) for position, interaction_id, output in found}
