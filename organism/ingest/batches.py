@@ -17,11 +17,10 @@ _ANSWERS = {FeedbackKind.ACCEPT, FeedbackKind.EDIT, FeedbackKind.REJECT}
 
 
 class Event(NamedTuple):
-    """One row on its way in: the columns, its place in the batch, whether the sender gave the time."""
+    """One row on its way in: its place in the batch, its columns, and the interaction it still looks for."""
 
     position: int
     columns: Row
-    timed: bool
     ref: DraftRef | None
 
 
@@ -85,9 +84,11 @@ def unknown_interaction(event: Event) -> Rejected:
     return Rejected(f"no interaction with {named} is here; send it, then retry this row", _as_sent(event))
 
 
+_SENT = set(FIELDS[EventKind.FEEDBACK])
+
+
 def _as_sent(event: Event) -> Row:
-    fields = set(FIELDS[EventKind.FEEDBACK]) - (set() if event.timed else {"occurred_at"})
-    return plain({name: value for name, value in event.columns.items() if name in fields and value is not None})
+    return plain({name: value for name, value in event.columns.items() if name in _SENT and value is not None})
 
 
 def _unsaid(row: Row, defaults: Mapping[str, Any]) -> Row:
@@ -109,7 +110,7 @@ def _event(
     columns = {**row, "occurred_at": now if at is None else naive_utc(at), "created_at": now}
     columns[_ID[kind]] = event_id(columns["occurred_at"], row["source"], row["external_id"])
     if kind is EventKind.FEEDBACK:
-        return _feedback(position, columns, at is not None)
+        return _feedback(position, columns)
     columns["loop_id"] = loop_id_of(row["loop"])
     if kind is EventKind.INTERACTIONS:
         columns["is_synthetic"] = bool(row.get("is_synthetic"))
@@ -118,7 +119,7 @@ def _event(
                 columns["attributes"] = json.dumps(attributes, allow_nan=False)
             except ValueError:
                 return Rejected("attributes holds NaN or infinity; JSON has no such numbers", plain(row))
-    return Event(position, columns, at is not None, None)
+    return Event(position, columns, None)
 
 
 _ID = {
@@ -128,7 +129,7 @@ _ID = {
 }
 
 
-def _feedback(position: int, columns: Row, timed: bool) -> Event:
+def _feedback(position: int, columns: Row) -> Event:
     given = columns.get("interaction_id")
     if given is not None:
         ref = DraftRef(str(given), None, None)
@@ -138,7 +139,7 @@ def _feedback(position: int, columns: Row, timed: bool) -> Event:
     superseded = columns.get("supersedes_id")
     columns["supersedes_id"] = None if superseded is None else str(superseded)
     columns["actor_kind"] = columns.get("actor_kind") or "human"
-    return Event(position, columns, timed, ref)
+    return Event(position, columns, ref)
 
 
 def _lacks(kind: EventKind, row: Row, now: datetime) -> str | None:

@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from organism.errors import InputError
-from organism.ingest.batches import Batch, Event, make_batch, unknown_interaction, with_draft
+from organism.ingest.batches import Batch, make_batch, unknown_interaction, with_draft
+from organism.ingest.memory import Memory, Seen, fingerprint, memory_of
 from organism.ingest.schemas import Rejected, Row, check_json, check_rows
 from organism.records import EventKind
 from organism.store.database import Cursor, Store
 from organism.store.events import EVENT_TABLES, append_events, find_known
-from organism.store.interactions import find_drafts
-from organism.store.loops import ensure_loop, loop_ids
+from organism.store.interactions import Draft, DraftRef, find_drafts
+from organism.store.loops import ensure_loop
 from organism.store.quarantine import append_quarantine, mark_mended, quarantined, quarantined_row
 
 
@@ -98,48 +100,83 @@ def _prepare(
 ) -> Batch:
     """All that can be done before the writer's turn: loops, ids, and the drafts that are already here."""
     defaults = {name: value for name, value in (("loop", loop), ("source", source)) if value}
-    known = loop_ids(store)
+    memory = memory_of(store)
 
     def loop_id_of(name: str) -> str:
-        if name not in known:
-            known[name] = ensure_loop(store, name, now)
-        return known[name]
+        if name not in memory.loops:
+            memory.loops[name] = ensure_loop(store, name, now)
+        return memory.loops[name]
 
     batch = make_batch(kind, rows, defaults=defaults, loop_id_of=loop_id_of, now=now)
     if kind is EventKind.FEEDBACK:
-        with store.cursor() as cursor:
-            batch = batch._replace(events=_with_drafts(cursor, batch.events))
+        batch = _with_recent_drafts(memory, batch)
+        if any(event.ref for event in batch.events):
+            with store.cursor() as cursor:
+                batch = _with_stored_drafts(cursor, batch)
     return batch
 
 
-def _with_drafts(cursor: Cursor, events: Sequence[Event]) -> list[Event]:
-    """The events with their interaction where it is known; those keep no reference."""
-    drafts = find_drafts(cursor, list({event.ref for event in events if event.ref}))
-    return [
-        event._replace(columns=with_draft(event.columns, drafts[event.ref]), ref=None) if event.ref in drafts else event
-        for event in events
+def _with_recent_drafts(memory: Memory, batch: Batch) -> Batch:
+    refs = {event.ref for event in batch.events if event.ref}
+    return _with_drafts(batch, {ref: draft for ref in refs if (draft := memory.draft(ref))})
+
+
+def _with_stored_drafts(cursor: Cursor, batch: Batch) -> Batch:
+    return _with_drafts(batch, find_drafts(cursor, list({event.ref for event in batch.events if event.ref})))
+
+
+def _with_drafts(batch: Batch, drafts: Mapping[DraftRef, Draft]) -> Batch:
+    """The batch with its feedback tied to these interactions; an event that is tied keeps no reference."""
+    events = [
+        event._replace(columns=with_draft(event.columns, drafts[event.ref]), ref=None)
+        if event.ref and event.ref in drafts
+        else event
+        for event in batch.events
     ]
+    return batch._replace(events=events)
+
+
+class _Handed(NamedTuple):
+    """What the writer gets: all batches of one store share its memory."""
+
+    memory: Memory
+    batch: Batch
 
 
 def _submit(store: Store, batch: Batch) -> Future[Ingested]:
     tables = {EVENT_TABLES[batch.kind].name} if batch.events else set()
     if batch.rejected or batch.mends or any(event.ref for event in batch.events):
         tables.add("quarantine")
-    return store.submit_shared(_write, batch, *sorted(tables))
+    memory = memory_of(store)
+    done = store.submit_shared(_write, _Handed(memory, batch), *sorted(tables))
+    if batch.kind is EventKind.INTERACTIONS:
+        done.add_done_callback(partial(_remember, memory, batch))
+    return done
 
 
-def _write(cursor: Cursor, batches: list[Batch]) -> list[Ingested]:
+def _remember(memory: Memory, batch: Batch, done: Future[Ingested]) -> None:
+    """Keep the drafts of a batch that is now durable, so that its feedback needs no query."""
+    if done.exception() is None and not done.result().duplicates:
+        for event in batch.events:
+            columns = event.columns
+            draft = Draft(columns["interaction_id"], columns.get("output"))
+            memory.keep_draft(columns["source"], columns["external_id"], draft)
+
+
+def _write(cursor: Cursor, handed: list[_Handed]) -> list[Ingested]:
     """The writer's part, for all batches that wait: interactions before the feedback that may name them."""
+    memory, batches = handed[0].memory, [one.batch for one in handed]
     written: dict[int, Ingested] = {}
     for kind in EventKind:
-        of_kind = [n for n, batch in enumerate(batches) if batch.kind is kind]
-        written.update(zip(of_kind, _write_kind(cursor, kind, [batches[n] for n in of_kind]), strict=True))
+        if of_kind := [n for n, batch in enumerate(batches) if batch.kind is kind]:
+            seen = memory.seen(cursor, kind)
+            written.update(zip(of_kind, _write_kind(cursor, kind, seen, [batches[n] for n in of_kind]), strict=True))
     return [written[n] for n in range(len(batches))]
 
 
-def _write_kind(cursor: Cursor, kind: EventKind, batches: list[Batch]) -> list[Ingested]:
+def _write_kind(cursor: Cursor, kind: EventKind, seen: Seen, batches: list[Batch]) -> list[Ingested]:
     batches = [_resolved(cursor, batch) for batch in batches]
-    inserted = _insert_new(cursor, kind, [event for batch in batches for event in batch.events])
+    inserted = _insert_new(cursor, kind, seen, [event.columns for batch in batches for event in batch.events])
     append_quarantine(
         cursor,
         [
@@ -160,9 +197,9 @@ def _resolved(cursor: Cursor, batch: Batch) -> Batch:
     """Look once more for drafts that came after the batch was prepared; reject what still has none."""
     if not any(event.ref for event in batch.events):
         return batch
-    events = _with_drafts(cursor, batch.events)
-    late = {event.position: unknown_interaction(event) for event in events if event.ref}
-    return batch._replace(events=[event for event in events if not event.ref], rejected=batch.rejected | late)
+    batch = _with_stored_drafts(cursor, batch)
+    late = {event.position: unknown_interaction(event) for event in batch.events if event.ref}
+    return batch._replace(events=[event for event in batch.events if not event.ref], rejected=batch.rejected | late)
 
 
 class _Landed(NamedTuple):
@@ -170,29 +207,27 @@ class _Landed(NamedTuple):
     is_new: bool
 
 
-def _insert_new(cursor: Cursor, kind: EventKind, events: list[Event]) -> list[_Landed]:
-    """Insert each event that neither the table nor an earlier one of the group has; says which were new."""
-    firsts: dict[tuple[str, str], Event] = {}
-    for event in events:
-        firsts.setdefault((event.columns["source"], event.columns["external_id"]), event)
-    known: dict[tuple[str, str], str] = {}
-    for timed in (True, False):
-        asked = [(key, event.columns) for key, event in firsts.items() if event.timed is timed]
-        found = find_known(cursor, kind, [columns for _, columns in asked], timed=timed)
-        known.update({asked[position][0]: identity for position, identity in found.items()})
-    append_events(cursor, kind, [event.columns for key, event in firsts.items() if key not in known])
+def _insert_new(cursor: Cursor, kind: EventKind, seen: Seen, rows: list[Row]) -> list[_Landed]:
+    """Insert each row that neither the table nor an earlier row of the group has; says which were new."""
+    prints = [fingerprint(row) for row in rows]
+    known = _known(cursor, kind, rows, seen.maybe(prints))
     id_column = EVENT_TABLES[kind].id_column
-    return [
-        _landed(key, event, firsts[key], known, id_column)
-        for event in events
-        for key in [(event.columns["source"], event.columns["external_id"])]
-    ]
+    fresh: dict[tuple[str, str], Row] = {}
+    landed: list[_Landed] = []
+    for position, row in enumerate(rows):
+        first = fresh.setdefault((row["source"], row["external_id"]), row) if position not in known else row
+        is_new = first is row and position not in known
+        landed.append(_Landed(known.get(position) or first[id_column], is_new))
+    append_events(cursor, kind, list(fresh.values()))
+    seen.add(prints)
+    return landed
 
 
-def _landed(
-    key: tuple[str, str], event: Event, first: Event, known: Mapping[tuple[str, str], str], id_column: str
-) -> _Landed:
-    return _Landed(known.get(key) or first.columns[id_column], key not in known and event is first)
+def _known(cursor: Cursor, kind: EventKind, rows: list[Row], maybe: list[bool]) -> dict[int, str]:
+    """Ids of the rows that the table has, by position, asked only for those that may be there."""
+    asked = [position for position, held in enumerate(maybe) if held]
+    found = find_known(cursor, kind, [rows[position] for position in asked])
+    return {asked[n]: identity for n, identity in found.items()}
 
 
 def _ingested(batch: Batch, landed: Sequence[_Landed]) -> Ingested:

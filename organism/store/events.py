@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from organism.records import EventKind
@@ -35,27 +37,24 @@ _KEYS = pa.schema(
 )
 
 
-def find_known(cursor: Cursor, kind: EventKind, events: Sequence[Event], *, timed: bool) -> dict[int, str]:
+def fingerprints(cursor: Cursor, kind: EventKind) -> npt.NDArray[np.uint64]:
+    """64 bits of the MD5 of each event's source and external id, in no order."""
+    found = cursor.execute(
+        f"SELECT md5_number_upper(source || chr(31) || external_id) AS print FROM {EVENT_TABLES[kind].name}"
+    )
+    return found.fetchnumpy()["print"]
+
+
+def find_known(cursor: Cursor, kind: EventKind, events: Sequence[Event]) -> dict[int, str]:
     """Positions of the events that the table already has, with their ids there.
 
-    `timed` events carry their sender's time and match on it as well: the equal time lets DuckDB skip
-    all but a few row groups (5.8 ms a thousand rows at 100 M, against 675 ms by source and id alone).
+    Asked first with the time, by which DuckDB skips all but a few row groups (5.8 ms a thousand rows
+    at 100 M), then, for those not found so, by source and external id alone (675 ms).
     """
-    if not events:
-        return {}
-    table = EVENT_TABLES[kind]
-    keys = [
-        {"position": position, **{name: event[name] for name in _KEYS.names[1:]}}
-        for position, event in enumerate(events)
-    ]
-    cursor.register("incoming", pa.Table.from_pylist(keys, schema=_KEYS))
-    same_time = "AND known.occurred_at = incoming.occurred_at" if timed else ""
-    found = cursor.execute(
-        f"SELECT incoming.position, known.{table.id_column}::VARCHAR FROM {table.name} known JOIN incoming "
-        f"ON known.source = incoming.source AND known.external_id = incoming.external_id {same_time}"
-    ).fetchall()
-    cursor.unregister("incoming")
-    return dict(found)
+    positions = list(range(len(events)))
+    found = _known(cursor, kind, events, positions, "AND known.occurred_at = incoming.occurred_at")
+    rest = [position for position in positions if position not in found]
+    return found | _known(cursor, kind, events, rest, "")
 
 
 def append_events(cursor: Cursor, kind: EventKind, events: Sequence[Event]) -> None:
@@ -64,11 +63,24 @@ def append_events(cursor: Cursor, kind: EventKind, events: Sequence[Event]) -> N
         return
     table = EVENT_TABLES[kind]
     columns = [pa.array([event.get(f.name) for event in events], f.type) for f in table.schema]
-    append_table(cursor, kind, pa.Table.from_arrays(columns, schema=table.schema))
-
-
-def append_table(cursor: Cursor, kind: EventKind, rows: pa.Table) -> None:
-    """Insert an Arrow table with the columns of the kind's schema, as it is: for rows known to be new."""
-    cursor.register("incoming", rows)
-    cursor.execute(f"INSERT INTO {EVENT_TABLES[kind].name} BY NAME SELECT * FROM incoming")
+    cursor.register("incoming", pa.Table.from_arrays(columns, schema=table.schema))
+    cursor.execute(f"INSERT INTO {table.name} BY NAME SELECT * FROM incoming")
     cursor.unregister("incoming")
+
+
+def _known(
+    cursor: Cursor, kind: EventKind, events: Sequence[Event], positions: Sequence[int], same_time: str
+) -> dict[int, str]:
+    if not positions:
+        return {}
+    table = EVENT_TABLES[kind]
+    keys = [
+        {"position": position, **{name: events[position][name] for name in _KEYS.names[1:]}} for position in positions
+    ]
+    cursor.register("incoming", pa.Table.from_pylist(keys, schema=_KEYS))
+    found = cursor.execute(
+        f"SELECT incoming.position, known.{table.id_column}::VARCHAR FROM {table.name} known JOIN incoming "
+        f"ON known.source = incoming.source AND known.external_id = incoming.external_id {same_time}"
+    ).fetchall()
+    cursor.unregister("incoming")
+    return dict(found)
