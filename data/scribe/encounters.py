@@ -307,8 +307,8 @@ def _talk_severity(visit: Encounter, rng: random.Random) -> list[str]:
 
 def _talk_symptoms(visit: Encounter, rng: random.Random) -> list[str]:
     """Question and answer a symptom; the answer repeats the word, so that yes or no stands beside it."""
-    yes = ("Yes, {}.", "Yes, {}, a lot.", "Yes, some {}.", "I do have {}.")
-    no = ("No {}.", "No, no {}.", "No {} at all.", "No, never any {}.")
+    yes = ("Yes, {}.", "Yes, {}, a lot.", "Yes, {} now and then.")
+    no = ("No {}.", "No, no {}.", "No {} at all.")
     lines = []
     for name, present in visit.symptoms:
         asked = rng.choice(("Any {}?", "Have you had {}?", "What about {}?")).format(name)

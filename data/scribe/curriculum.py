@@ -1,0 +1,109 @@
+"""What the base model reads at which step: short pieces of visits first, whole visits once copying has been learned.
+
+A batch is a pure function of the seed, the step and the number of steps, so a run that was stopped goes on exactly
+where it was.
+"""
+
+import random
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from data.scribe.encounters import Encounter, Topic, encounter, is_made_up, is_reserved, part
+from data.scribe.notes import generic_note, random_style, styled_note
+from data.scribe.tokenizer import framed
+
+GENERIC_SHARE = 0.6
+GROUP = 4  # steps whose rows are drawn together and sorted by length, so that little is padding
+PAD_ID = 0
+
+
+class Level(NamedTuple):
+    """One stage of the curriculum: how many topics a visit has (None for all), which, and how many rows a batch.
+
+    The level ends when its share of all steps is reached.
+    """
+
+    n_topics: int | None
+    among: tuple[Topic, ...]
+    n_rows: int
+    until: float
+
+
+LEVELS = (
+    Level(1, (Topic.PRESCRIPTIONS, Topic.SYMPTOMS), 56, 0.12),
+    Level(2, tuple(Topic), 48, 0.20),
+    Level(4, tuple(Topic), 30, 0.30),
+    Level(7, tuple(Topic), 20, 0.40),
+    Level(None, tuple(Topic), 14, 1.00),
+)
+DRILL_SHARE = 0.15  # of the rows above the first level that go back to it: prescriptions and who denied what
+
+
+class Batch(NamedTuple):
+    """Right-padded token ids (rows, tokens), and a mask of the tokens that the loss is taken on: the notes'."""
+
+    ids: torch.Tensor
+    is_note: torch.Tensor
+
+
+class Example(NamedTuple):
+    """A transcript as the model is prompted with it, and the note it should write."""
+
+    prompt: str
+    note: str
+
+
+def example(seed: int, level: Level) -> Example:
+    """One training example; made-up drug names come from the half that is not reserved for testing."""
+    rng = random.Random(seed * 104_729 + 3)
+    visit = _unreserved(seed, level)
+    is_generic = rng.random() < GENERIC_SHARE
+    note = generic_note(visit) if is_generic else styled_note(visit, random_style(rng), rng)
+    return Example(framed(visit.transcript), note)
+
+
+def level_at(step: int, n_steps: int) -> Level:
+    """The level that this step of so many belongs to."""
+    return next(level for level in LEVELS if step < level.until * n_steps)
+
+
+def batches(tokenizer: PreTrainedTokenizerBase, seed: int, first_step: int, n_steps: int) -> list[Batch]:
+    """The batches of the GROUP steps from first_step on, in a shuffled order, each of rows of about equal length."""
+    rng = random.Random(f"{seed} {first_step} {n_steps}")
+    level = level_at(first_step, n_steps)
+    levels = [LEVELS[0] if rng.random() < DRILL_SHARE else level for _ in range(GROUP * level.n_rows)]
+    rows = _encode(tokenizer, [example(rng.getrandbits(40), level) for level in levels])
+    rows.sort(key=lambda row: sum(map(len, row)))
+    drawn = [_padded(rows[start : start + level.n_rows]) for start in range(0, len(rows), level.n_rows)]
+    rng.shuffle(drawn)
+    return drawn
+
+
+def _unreserved(seed: int, level: Level) -> Encounter:
+    while True:
+        if level.n_topics is None:
+            visit = encounter(seed, novel_share=0.4)
+        else:
+            visit = part(seed, level.n_topics, among=level.among)
+        if not any(is_made_up(rx.drug) and is_reserved(rx.drug) for rx in visit.prescriptions):
+            return visit
+        seed += 2**41
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, examples: list[Example]) -> list[tuple[list[int], list[int]]]:
+    prompts = tokenizer([row.prompt for row in examples], add_special_tokens=False).input_ids
+    notes = tokenizer([row.note for row in examples], add_special_tokens=False).input_ids
+    return [(prompt, [*note, tokenizer.eos_token_id]) for prompt, note in zip(prompts, notes, strict=True)]
+
+
+def _padded(rows: list[tuple[list[int], list[int]]]) -> Batch:
+    width = max(len(prompt) + len(note) for prompt, note in rows)
+    ids = torch.full((len(rows), width), PAD_ID)
+    is_note = torch.zeros((len(rows), width), dtype=torch.bool)
+    for place, (prompt, note) in enumerate(rows):
+        end = len(prompt) + len(note)
+        ids[place, :end] = torch.tensor(prompt + note)
+        is_note[place, len(prompt) : end] = True
+    return Batch(ids, is_note)
