@@ -179,6 +179,7 @@ def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
         x=frame["day"],
         y=frame["effect"],
         mode="lines+markers",
+        showlegend=False,
         line={"color": palette.treatment, "width": 2.5},
         marker={"size": 6},
         customdata=frame[["ci_low", "ci_high"]],
@@ -216,48 +217,47 @@ def forest(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     return figure
 
 
-def before_and_after(frame: pd.DataFrame, palette: Palette, floor: float | None, ceiling: float | None) -> go.Figure:
-    """Two intervals a row, before in slate and after in teal, between floor and ceiling.
+def before_and_after(
+    frame: pd.DataFrame, palette: Palette, floor: float | None = None, ceiling: float | None = None
+) -> go.Figure:
+    """A dumbbell a row, before in slate and after in teal, between floor and ceiling.
 
-    Columns: name, before, before_low, before_high, after, after_low, after_high.
+    Columns: name, before, after, gain (the change in words, written beside the row).
     """
     rows = frame.iloc[::-1]
-    figure = _figure(palette, height=120 + 52 * len(rows))
-    for name, color, shift in (("before", palette.control, -0.14), ("after", palette.treatment, 0.14)):
-        where = [row + shift for row in range(len(rows))]
+    figure = _figure(palette, height=110 + 46 * len(rows))
+    for row in rows.itertuples():
         figure.add_scatter(
-            x=rows[name],
-            y=where,
-            name=name.capitalize(),
-            mode="markers",
-            marker={"size": 11, "color": color},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": rows[f"{name}_high"] - rows[name],
-                "arrayminus": rows[name] - rows[f"{name}_low"],
-                "color": color,
-                "thickness": 2.5,
-                "width": 0,
-            },
-            customdata=rows[["name", f"{name}_low", f"{name}_high"]],
-            hovertemplate="%{customdata[0]}: %{x:.1%} (%{customdata[1]:.1%} to %{customdata[2]:.1%})<extra></extra>",
+            x=[row.before, row.after],
+            y=[row.name, row.name],
+            mode="lines",
+            line={"color": _faint(palette.control, 0.45), "width": 5},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    for column, color in (("before", palette.control), ("after", palette.treatment)):
+        figure.add_scatter(
+            x=rows[column],
+            y=rows["name"],
+            name=column.capitalize(),
+            mode="markers+text" if column == "after" else "markers",
+            text=rows["gain"] if column == "after" else None,
+            textposition="top center",
+            textfont={"color": palette.text, "size": 12},
+            marker={"size": 13, "color": color},
+            customdata=rows[["gain"]],
+            hovertemplate=f"%{{y}} {column}: %{{x:.1%}}<br>change %{{customdata[0]}}<extra></extra>",
         )
     for level, label, color in ((floor, "Null floor", palette.warn), (ceiling, "Ceiling", palette.good)):
         if level is not None:
             figure.add_vline(
                 x=level,
                 line={"color": color, "width": 1.5, "dash": "dot"},
-                annotation={
-                    "text": f"{label} {level:.0%}",
-                    "font": {"color": color, "size": 12},
-                    "yref": "paper",
-                    "y": 1.04,
-                },
+                annotation={"text": f"{label} {level:.0%}", "font": {"color": color, "size": 12}, "showarrow": False},
+                annotation_position="bottom right" if level < 0.5 else "bottom left",
             )
-    figure.update_xaxes(range=[0, 1.02], tickformat=".0%", showgrid=True)
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=list(rows["name"]), showgrid=False, title=None)
-    figure.update_yaxes(range=[-0.6, len(rows) - 0.4])
+    figure.update_xaxes(range=[0, 1.04], tickformat=".0%", showgrid=True)
+    figure.update_yaxes(showgrid=False, title=None)
     return figure
 
 

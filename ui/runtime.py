@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -13,11 +13,15 @@ from organism.optimize.supervisor import Supervisor
 from organism.config import Workspace, utcnow, workspace
 from organism.demo import open_workspace
 from organism.errors import OrganismError
+from organism.records import RunStatus
 from organism.store.database import Store
+from organism.store.loops import read_loops
 from ui import charts
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+ALIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
 
 DATA = (
     "loops",
@@ -37,51 +41,73 @@ DATA = (
 """Tables whose change makes a chart stale. A run's progress is not among them: it would evict everyone's charts."""
 
 
+class Opened(NamedTuple):
+    """What one process holds open for one workspace."""
+
+    store: Store
+    supervisor: Supervisor
+    drafts: DraftServer
+
+    def close(self) -> None:
+        """Stop the children, then finish the writes and release the file."""
+        self.drafts.close()
+        self.supervisor.close()
+        self.store.close()
+
+
+class Loop(NamedTuple):
+    """The loop that the pages look at."""
+
+    loop_id: str
+    name: str
+    n_interactions: int
+    is_synthetic: bool
+
+
 def place() -> Workspace:
     """The workspace this process serves."""
     return workspace()
 
 
-def store() -> Store:
-    """The one store of this process. A workspace that cannot be opened is tried again on the next call."""
-    return _store(str(place().path))
+def opened() -> Opened:
+    """The one store, supervisor and draft server of this process; one that failed to open is tried again."""
+    return _opened(str(place().path))
 
 
-def supervisor() -> Supervisor:
-    """The thread that starts and follows training runs."""
-    return _supervisor(str(place().path))
-
-
-def draft_server() -> DraftServer:
-    """The child process that writes drafts with this workspace's models."""
-    return _draft_server(str(place().path))
-
-
-@st.cache_resource(show_spinner="Opening the workspace ...")
-def _store(path: str) -> Store:
-    return open_workspace(workspace(path))
-
-
-@st.cache_resource(show_spinner=False)
-def _supervisor(path: str) -> Supervisor:
-    supervisor = Supervisor(_store(path), workspace(path))
+@st.cache_resource(show_spinner="Opening the workspace ...", on_release=Opened.close)
+def _opened(path: str) -> Opened:
+    here = workspace(path)
+    store = open_workspace(here)
+    supervisor = Supervisor(store, here)
     supervisor.start()
-    return supervisor
-
-
-@st.cache_resource(show_spinner=False)
-def _draft_server(path: str) -> DraftServer:
-    return DraftServer(workspace(path))
+    return Opened(store, supervisor, DraftServer(here))
 
 
 def release() -> None:
-    """Stop the children and close the workspace; the next call opens it again."""
-    path = str(place().path)
-    draft_server().close()
-    supervisor().close()
-    store().close()
-    for opened in (_draft_server, _supervisor, _store):
-        opened.clear(path)
+    """Close what is open, if anything is; the next call opens it again."""
+    _opened.clear(str(place().path))
+
+
+def store() -> Store:
+    """The one store of this process."""
+    return opened().store
+
+
+def loops() -> dict[str, Loop]:
+    """Every loop by name, the busiest first."""
+    found = read(read_loops).sort_values("n_interactions", ascending=False)
+    return {
+        row.name: Loop(row.loop_id, row.name, int(row.n_interactions), bool(row.is_synthetic))
+        for row in found.itertuples(index=False)
+    }
+
+
+def chosen_loop() -> Loop | None:
+    """The loop that this session looks at: the link's, else the one picked, else the busiest; None without any."""
+    known = loops()
+    if (asked := st.query_params.get("loop")) in known:
+        st.session_state["loop_name"] = asked
+    return known.get(st.session_state.get("loop_name", "")) or next(iter(known.values()), None)
 
 
 def data_version() -> int:
@@ -108,7 +134,7 @@ def read_with_runs(question: Callable[Concatenate[Store, P], T], *args: P.args, 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _answer(name: str, args: Any, kwargs: Any, path: str, version: int, _question: Callable[..., Any]) -> Any:
-    return _question(_store(path), *args, **kwargs)
+    return _question(_opened(path).store, *args, **kwargs)
 
 
 def figure(draw: Callable[..., go.Figure], data: Any, *options: Any, about: tuple[Any, ...] = ()) -> go.Figure:

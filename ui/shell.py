@@ -44,6 +44,25 @@ def announce_ended_runs(runs: Any) -> int:
     return sum(status in runtime.ALIVE for status in seen.values())
 
 
+def pick_loop() -> runtime.Loop | None:
+    """The loop of this session, with a choice when there are several."""
+    known = runtime.loops()
+    if (asked := st.query_params.get("loop")) is not None and asked not in known:
+        st.warning(
+            f"There is no loop `{asked}` here. Showing another.", title="Unknown link", icon=":material/link_off:"
+        )
+    chosen = runtime.chosen_loop()
+    if chosen and len(known) > 1:
+        st.session_state["loop_pick"] = chosen.name
+        st.sidebar.selectbox("Loop", list(known), key="loop_pick", on_change=go_to_loop)
+    return chosen
+
+
+def go_to_loop() -> None:
+    """Put the picked loop into the address, where it can be shared."""
+    st.session_state["loop_name"] = st.query_params["loop"] = st.session_state["loop_pick"]
+
+
 st.set_page_config(
     page_title="Organism",
     page_icon=static("mark.svg"),
@@ -100,12 +119,11 @@ current = st.navigation(
     expanded=True,
 )
 try:
-    runtime.store()
-    runtime.supervisor()
+    runtime.opened()
 except OrganismError as error:
     refuse(error)
 
-loop = runtime.choose_loop()
+loop = pick_loop()
 alive = announce_ended_runs(runtime.read_with_runs(read_runs, loop.loop_id)) if loop else 0
 if not presenting():
     with st.sidebar:
@@ -115,6 +133,6 @@ if not presenting():
             else:
                 st.badge("Idle", icon=":material/bedtime:", color="gray")
             st.caption(f"data v{runtime.data_version()}", help="How often this workspace's data has changed.")
-        if loop and runtime.is_synthetic(loop.loop_id):
+        if loop and loop.is_synthetic:
             st.badge("Synthetic demo data", icon=":material/biotech:", color="orange")
 current.run()

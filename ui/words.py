@@ -71,3 +71,9 @@ def span(length: timedelta | None) -> str | None:
         if seconds >= size:
             return f"{seconds / size:.{digits}f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def ago(seconds: float | None) -> str:
+    """How long ago, in words: 2 min ago; never came."""
+    length = None if seconds is None or pd.isna(seconds) else timedelta(seconds=max(seconds, 0.0))
+    return f"{span(length)} ago" if length is not None else "never came"
