@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -79,6 +79,34 @@ def read_active_runs(store: Store) -> list[TrainingRun]:
     return [_run(row) for row in store.rows(sql, [str(status) for status in ACTIVE])]
 
 
+def find_twin(cursor: Cursor, run: TrainingRun) -> str | None:
+    """The id of an active run with the same rows and the same settings, if there is one."""
+    found = cursor.execute(
+        """
+        SELECT r.run_id, r.config::VARCHAR FROM training_runs r
+        JOIN datasets d USING (dataset_id)
+        WHERE r.loop_id = ? AND r.run_id <> ? AND r.recipe = ? AND r.status IN ('queued', 'running', 'evaluating')
+            AND d.content_hash = (SELECT content_hash FROM datasets WHERE dataset_id = ?)
+        """,
+        [run.loop_id, run.run_id, run.recipe, run.dataset_id],
+    ).fetchall()
+    return next((run_id for run_id, config in found if json.loads(config) == run.config), None)
+
+
+def claim_run(cursor: Cursor, run_id: str, now: datetime) -> bool:
+    """Take a queued run to start it; False when another is at work, or somebody else took it."""
+    claimed = cursor.execute(
+        """
+        UPDATE training_runs SET status = 'running', message = 'Starting', started_at = ?, pid = NULL
+        WHERE run_id = ? AND status = 'queued'
+            AND NOT EXISTS (SELECT 1 FROM training_runs WHERE status IN ('running', 'evaluating'))
+        RETURNING run_id
+        """,
+        [now, run_id],
+    ).fetchall()
+    return bool(claimed)
+
+
 def read_runs(store: Store, loop_id: str) -> pd.DataFrame:
     """The runs of a loop, the newest first: the columns of TrainingRun, dataset_name, n_train, version_name."""
     return store.frame(
@@ -91,6 +119,22 @@ def read_runs(store: Store, loop_id: str) -> pd.DataFrame:
         """,
         [loop_id],
     )
+
+
+class DatasetHeader(NamedTuple):
+    """What a run notes of the training set that it learns from."""
+
+    loop_id: str
+    name: str
+    content_hash: str
+
+
+def read_dataset_header(store: Store, dataset_id: str) -> DatasetHeader:
+    """The training set's loop, name and hash; raises InputError when there is none with this id."""
+    rows = store.rows("SELECT loop_id, name, content_hash FROM datasets WHERE dataset_id = ?", [dataset_id])
+    if not rows:
+        raise InputError(f"no training set has the id {dataset_id!r}; build one first")
+    return DatasetHeader(*rows[0])
 
 
 def read_second_finals(store: Store, dataset_id: str) -> dict[str, str]:

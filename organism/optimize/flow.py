@@ -1,0 +1,249 @@
+"""What pages, API and command line ask of training: start, stop, resume, wait, and read what came of it."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from organism.config import Workspace
+from organism.errors import DesignError, ModelError, RunError, StoreError
+from organism.optimize.runs import (
+    FINISHED,
+    MIN_TRAIN_ROWS,
+    RECIPE,
+    Example,
+    RunFolder,
+    SftConfig,
+    fact_checks,
+    make_run_folder,
+    training_steps,
+    why_the_disk,
+)
+from organism.optimize.supervisor import Supervisor
+from organism.records import RunStatus, new_id
+from organism.store.database import Cursor, Store
+from organism.store.datasets import read_dataset_rows
+from organism.store.evaluations import read_eval_results, read_evaluation
+from organism.store.training_runs import (
+    TrainingRun,
+    change_run,
+    find_twin,
+    insert_run,
+    read_dataset_header,
+    read_run,
+    read_runs,
+    read_second_finals,
+)
+
+__all__ = [
+    "SftConfig",
+    "Supervisor",
+    "TrainingRun",
+    "read_eval_results",
+    "read_evaluation",
+    "read_progress",
+    "read_run",
+    "read_runs",
+    "resume_run",
+    "start_run",
+    "stop_run",
+    "wait_for_run",
+]
+
+OnProgress = Callable[[float, str], None]
+TRAINING_SHARE = 0.75
+PROGRESS_COLUMNS = "step total loss learning_rate tokens_per_second target_tokens_per_second seconds_left at".split()
+
+
+def start_run(
+    store: Store,
+    workspace: Workspace,
+    loop_id: str,
+    dataset_id: str,
+    config: SftConfig,
+    *,
+    reward_design_id: str | None = None,
+    now: datetime,
+) -> str:
+    """Queue a fine-tune on a frozen training set and return its id; the supervisor starts it when none is at work.
+
+    Raises DesignError for a training set that is too small, a setting that cannot work, or the same run
+    started twice; ModelError for a missing base; StoreError for a full disk.
+    """
+    config.check()
+    require_model(workspace.locate(config.base))
+    header = read_dataset_header(store, dataset_id)
+    examples, heldout = read_examples(store, dataset_id, header.name)
+    run = TrainingRun(
+        run_id=new_id(now),
+        loop_id=loop_id,
+        dataset_id=dataset_id,
+        reward_design_id=reward_design_id,
+        recipe=RECIPE,
+        config=asdict(config),
+        status=RunStatus.QUEUED,
+        message="Waiting for its turn",
+        created_at=now,
+    )
+    description = {
+        "recipe": RECIPE,
+        "config": run.config,
+        "dataset_id": dataset_id,
+        "dataset_hash": header.content_hash,
+        "reward_design_id": reward_design_id,
+    }
+    folder = workspace.runs / run.run_id
+    try:
+        make_run_folder(folder, description, examples, heldout)
+        store.write(lambda cursor: _insert_unless_twin(cursor, run), "training_runs")
+    except OSError as error:
+        raise StoreError(why_the_disk(error, workspace.path)) from error
+    except DesignError:
+        shutil.rmtree(folder)
+        raise
+    return run.run_id
+
+
+def require_model(folder: Path) -> None:
+    """Raise ModelError unless the folder looks like a transformers model with a tokenizer."""
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"model folder {folder} has no {name}, so it is no transformers model; "
+                "restore it, or choose another base"
+            )
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"model folder {folder} has no weights (*.safetensors); restore it, or choose another base")
+
+
+def read_examples(store: Store, dataset_id: str, name: str) -> tuple[list[Example], list[Example]]:
+    """The training and the held-out rows of a dataset; DesignError when there are too few to learn or to judge."""
+    seconds = read_second_finals(store, dataset_id)
+    examples = _examples(read_dataset_rows(store, dataset_id, "train"), {})
+    heldout = _examples(read_dataset_rows(store, dataset_id, "heldout"), seconds)
+    if len(examples) < MIN_TRAIN_ROWS:
+        raise DesignError(
+            f"training set '{name}' has {len(examples)} training rows; a fine-tune needs at least {MIN_TRAIN_ROWS}. "
+            "Collect more accepted or edited drafts from users who consented, then build it again."
+        )
+    if not heldout:
+        raise DesignError(
+            f"training set '{name}' holds no rows out, so nothing could say whether the new model is better; "
+            "collect feedback from more users, then build it again."
+        )
+    return examples, heldout
+
+
+def stop_run(store: Store, workspace: Workspace, run_id: str) -> RunStatus:
+    """Ask a run to end; it saves a checkpoint and can be resumed. Returns the status at the moment of asking."""
+    run = read_run(store, run_id)
+    if run.status is RunStatus.QUEUED:
+        changes = {"status": str(RunStatus.STOPPED), "message": "Stopped before it started"}
+        store.write(lambda cursor: change_run(cursor, run_id, changes), "training_runs")
+    elif run.status not in FINISHED:
+        RunFolder(workspace.runs / run_id).stop.touch()
+    return run.status
+
+
+def resume_run(store: Store, workspace: Workspace, run_id: str, *, now: datetime) -> None:
+    """Queue a run again that was stopped, interrupted or failed; it goes on from its last checkpoint.
+
+    Raises DesignError when it is active or done, or when its twin is active; RunError when its folder is gone.
+    """
+    run = read_run(store, run_id)
+    if run.status not in FINISHED - {RunStatus.DONE}:
+        raise DesignError(f"run {run_id} is {run.status}; only a stopped, interrupted or failed run can be resumed")
+    folder = RunFolder(workspace.runs / run_id)
+    if not (folder.path / "config.json").is_file():
+        raise RunError(f"the folder {folder.path} of this run is gone; start a new run on the same training set")
+    folder.stop.unlink(missing_ok=True)
+    changes = {"status": str(RunStatus.QUEUED), "message": "Waiting to go on", "finished_at": None, "pid": None}
+
+    def work(cursor: Cursor) -> None:
+        _refuse_twin(cursor, run)
+        change_run(cursor, run_id, changes)
+
+    store.write(work, "training_runs")
+
+
+def wait_for_run(
+    store: Store,
+    run_id: str,
+    on_progress: OnProgress | None = None,
+    timeout: float | None = None,
+    poll: float = 0.25,
+) -> TrainingRun:
+    """Wait until a run has ended, telling the share done and a sentence on every change; a supervisor must be at work.
+
+    Raises RunError when it has not ended after `timeout` seconds.
+    """
+    ends_at = None if timeout is None else time.monotonic() + timeout
+    told = None
+    while True:
+        run = read_run(store, run_id)
+        news = (_share(run), run.message or str(run.status))
+        if on_progress is not None and news != told:
+            on_progress(*news)
+            told = news
+        if run.status in FINISHED:
+            return run
+        if ends_at is not None and time.monotonic() > ends_at:
+            raise RunError(
+                f"run {run_id} is still {run.status} after {timeout:.0f} s; look at its log.txt, or wait longer"
+            )
+        time.sleep(poll)
+
+
+def read_progress(workspace: Workspace, run_id: str) -> pd.DataFrame:
+    """The training steps of a run so far: step, total, loss, learning_rate, tokens_per_second (all tokens),
+    target_tokens_per_second (the learned ones), seconds_left, at (naive UTC). Empty before the first step.
+    """
+    frame = pd.DataFrame(training_steps(RunFolder(workspace.runs / run_id)), columns=PROGRESS_COLUMNS)
+    return frame.assign(at=pd.to_datetime(frame["at"], unit="s"))
+
+
+def _share(run: TrainingRun) -> float:
+    if run.status is RunStatus.DONE:
+        return 1.0
+    if run.status is RunStatus.EVALUATING:
+        return TRAINING_SHARE
+    return TRAINING_SHARE * run.step / run.total_steps if run.step and run.total_steps else 0.0
+
+
+def _insert_unless_twin(cursor: Cursor, run: TrainingRun) -> None:
+    _refuse_twin(cursor, run)
+    insert_run(cursor, run)
+
+
+def _refuse_twin(cursor: Cursor, run: TrainingRun) -> None:
+    if twin := find_twin(cursor, run):
+        raise DesignError(
+            f"run {twin} is already at work on the same rows with the same settings; "
+            "wait for it, stop it, or change a setting"
+        )
+
+
+def _examples(rows: pd.DataFrame, seconds: dict[str, str]) -> list[Example]:
+    return [
+        Example(
+            prompt=row.prompt,
+            completion=row.completion,
+            user_key=row.user_key,
+            interaction_id=str(row.interaction_id),
+            facts=fact_checks(_plain_facts(row.facts)),
+            second_final=seconds.get(str(row.interaction_id)),
+        )
+        for row in rows.itertuples(index=False)
+    ]
+
+
+def _plain_facts(facts: object) -> list[dict[str, object]]:
+    """The facts of a row, whether they come as JSON text, as a list, or not at all."""
+    if isinstance(facts, str):
+        facts = json.loads(facts)
+    return list(facts) if isinstance(facts, list) else []
