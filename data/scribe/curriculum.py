@@ -38,6 +38,7 @@ LEVELS = (
     Level(7, tuple(Topic), 20, 0.40),
     Level(None, tuple(Topic), 14, 1.00),
 )
+WHOLE_SHARE = 0.75  # of the last level's rows that are visits as they come; the rest are parts with every topic
 DRILL_SHARE = 0.15  # of the rows above the first level that go back to it: prescriptions and who denied what
 
 
@@ -58,7 +59,7 @@ class Example(NamedTuple):
 def example(seed: int, level: Level) -> Example:
     """One training example; made-up drug names come from the half that is not reserved for testing."""
     rng = random.Random(seed * 104_729 + 3)
-    visit = _unreserved(seed, level)
+    visit = _unreserved(rng, seed, level)
     is_generic = rng.random() < GENERIC_SHARE
     note = generic_note(visit) if is_generic else styled_note(visit, random_style(rng), rng)
     return Example(framed(visit.transcript), note)
@@ -81,12 +82,11 @@ def batches(tokenizer: PreTrainedTokenizerBase, seed: int, first_step: int, n_st
     return drawn
 
 
-def _unreserved(seed: int, level: Level) -> Encounter:
+def _unreserved(rng: random.Random, seed: int, level: Level) -> Encounter:
+    """The visit of this seed, or of the next that prescribes no reserved name."""
+    is_whole = level.n_topics is None and rng.random() < WHOLE_SHARE
     while True:
-        if level.n_topics is None:
-            visit = encounter(seed, novel_share=0.4)
-        else:
-            visit = part(seed, level.n_topics, among=level.among)
+        visit = encounter(seed, 0.4) if is_whole else part(seed, level.n_topics or len(Topic), among=level.among)
         if not any(is_made_up(rx.drug) and is_reserved(rx.drug) for rx in visit.prescriptions):
             return visit
         seed += 2**41

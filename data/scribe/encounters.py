@@ -128,14 +128,19 @@ def encounter(seed: int, novel_share: float = 0.3) -> Encounter:
 
     novel_share is the chance that a prescribed drug has a made-up name instead of one of the complaint's own drugs.
     """
-    facts = _draw_facts(random.Random(seed), seed, novel_share)
+    rng = random.Random(seed)
+    facts = _draw_facts(rng, seed, novel_share, rng.choice(lexicon.COMPLAINTS))
     return replace(facts, transcript=_transcript(facts, random.Random(seed * 7919 + 1), small_talk=True))
 
 
 def part(seed: int, n_topics: int, *, among: Collection[Topic] = tuple(Topic), novel_share: float = 0.5) -> Encounter:
-    """A visit cut down to at most n_topics topics, without small talk: one step of the training curriculum."""
+    """A visit cut down to at most n_topics topics, without small talk: one step of the training curriculum.
+
+    Its symptoms and drugs are those of any complaint, so that the transcript tells them and the complaint does not.
+    """
     rng = random.Random(seed * 7919 + 2)
-    facts = _draw_facts(random.Random(seed), seed, novel_share)
+    complaint = rng.choice(lexicon.COMPLAINTS)._replace(symptoms=_ALL_SYMPTOMS, drugs=_ALL_DRUGS)
+    facts = _draw_facts(random.Random(seed), seed, novel_share, complaint)
     possible = [topic for topic in Topic if topic in among]
     facts = replace(facts, topics=frozenset(rng.sample(possible, min(n_topics, len(possible)))))
     return replace(facts, transcript=_transcript(facts, rng, small_talk=False))
@@ -175,10 +180,11 @@ def is_reserved(name: str) -> bool:
 
 def is_made_up(drug: str) -> bool:
     """Whether the drug is none of the lexicon's."""
-    return drug not in _KNOWN_DRUGS
+    return drug not in _ALL_DRUGS
 
 
-_KNOWN_DRUGS = frozenset(drug for complaint in lexicon.COMPLAINTS for drug in complaint.drugs)
+_ALL_DRUGS = tuple(sorted({drug for complaint in lexicon.COMPLAINTS for drug in complaint.drugs}))
+_ALL_SYMPTOMS = tuple(sorted({symptom for complaint in lexicon.COMPLAINTS for symptom in complaint.symptoms}))
 _POLARITY = re.compile(
     r"(?P<present>\breports\b|\bendorses\b|\bpositive for\b|\bnotes\b|\bpresent:|(?<!\S)\+)"
     r"|(?P<absent>\bdenies\b|\bnegative for\b|\bno\b|\babsent:|(?<!\S)-(?=\w|$))",
@@ -208,8 +214,7 @@ def _vital_wordings(visit: Encounter) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _draw_facts(rng: random.Random, seed: int, novel_share: float) -> Encounter:
-    complaint = rng.choice(lexicon.COMPLAINTS)
+def _draw_facts(rng: random.Random, seed: int, novel_share: float, complaint: Complaint) -> Encounter:
     systolic = rng.randint(96, 188)
     return Encounter(
         seed=seed,
@@ -259,7 +264,7 @@ def _draw_prescriptions(rng: random.Random, complaint: Complaint, novel_share: f
 
 
 def _made_up_name(rng: random.Random) -> str:
-    return "".join(rng.choice(lexicon.SYLLABLES) for _ in range(rng.choice((3, 3, 4))))
+    return "".join(rng.sample(lexicon.SYLLABLES, rng.choice((3, 3, 4))))
 
 
 def _transcript(visit: Encounter, rng: random.Random, *, small_talk: bool) -> str:
@@ -283,15 +288,16 @@ def _opening_talk(rng: random.Random) -> list[str]:
 
 
 def _talk_complaint(visit: Encounter, rng: random.Random) -> list[str]:
-    spoken, who = visit.complaint.spoken, f"{visit.age} year old {visit.person}"
+    article = "an" if visit.age == 18 or 80 <= visit.age < 90 else "a"
+    spoken, who = visit.complaint.spoken, f"{article} {visit.age} year old {visit.person}"
     count, unit = visit.duration.number, visit.duration.words.split()[1]
     in_words = count < len(lexicon.NUMBER_WORDS) and rng.random() < WORD_FOR_NUMBER_SHARE
     length = f"{lexicon.NUMBER_WORDS[count] if in_words else count} {unit}"
     asked = ("What brings you in?", "What can I do for you?", "Tell me what is going on.")
     told = (
-        f"I'm a {who} and I have {spoken}.",
-        f"I have {spoken}. I'm a {who}.",
-        f"It's {spoken}, I'm a {who}.",
+        f"I'm {who} and I have {spoken}.",
+        f"I have {spoken}. I'm {who}.",
+        f"It's {spoken}, I'm {who}.",
     )
     how_long = ("How long?", "When did it start?", "How long has it been going on?")
     since = (f"About {length}.", f"For {length} now.", f"It started {length} ago.", f"Maybe {length}.")
