@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from data.scribe import lexicon
 from data.scribe.lexicon import Complaint, Term
+from organism.records import FactCheck
 
 WORD_FOR_NUMBER_SHARE = 0.5
 SMALL_TALK_SHARE = 0.15
@@ -67,13 +68,6 @@ class Prescription(NamedTuple):
     dose_mg: int
     frequency: Term
     days: int | None
-
-
-class FactCheck(NamedTuple):
-    """A note is right on this fact if any of the strings occurs in it (`note_states` says how they are compared)."""
-
-    kind: str
-    any_of: tuple[str, ...]
 
 
 class SymptomCount(NamedTuple):
@@ -157,12 +151,6 @@ def facts_to_check(visit: Encounter) -> tuple[FactCheck, ...]:
     if Topic.PRESCRIPTIONS in visit.topics:
         checks += [FactCheck("drug_dose", (f"{rx.drug} {rx.dose_mg} mg",)) for rx in visit.prescriptions]
     return tuple(checks)
-
-
-def note_states(note: str, check: FactCheck) -> bool:
-    """Whether the note states the fact, ignoring case, runs of whitespace, and the missing blank in "875mg"."""
-    flat = re.sub(r"(\d)mg\b", r"\1 mg", re.sub(r"\s+", " ", note)).lower() + " "
-    return any(wording.lower() in flat for wording in check.any_of)
 
 
 def symptoms_right(visit: Encounter, note: str) -> SymptomCount:

@@ -9,10 +9,10 @@ from data.scribe.encounters import (
     facts_to_check,
     is_made_up,
     is_reserved,
-    note_states,
     symptoms_right,
 )
 from organism.lm.decoder import Decoder
+from organism.measures.facts import right_facts
 
 UNSEEN_SEED = 900_000_000
 Group = str
@@ -79,11 +79,12 @@ def count_right(visits: Sequence[Encounter], notes: Sequence[str]) -> dict[Group
 def _judge(visit: Encounter, note: str) -> list[_Judged]:
     rows = []
     drugs = iter(visit.prescriptions)
-    for check in facts_to_check(visit):
-        group = check.kind
+    checks = facts_to_check(visit)
+    for check, is_right in zip(checks, right_facts(note, checks), strict=True):
+        group: Group = check.kind
         if group == "drug_dose":
             group += " made up" if is_made_up(next(drugs).drug) else " known"
-        rows.append(_Judged(group, int(note_states(note, check)), 1))
+        rows.append(_Judged(group, int(is_right), 1))
     facts_right = all(row.right for row in rows)
     symptoms = symptoms_right(visit, note)
     rows.append(_Judged("symptoms", symptoms.right, symptoms.asked))

@@ -8,18 +8,17 @@ from hypothesis import strategies as st
 
 from data.scribe.encounters import (
     Encounter,
-    FactCheck,
     Topic,
     encounter,
     facts_to_check,
     is_made_up,
     is_reserved,
-    note_states,
     part,
     symptoms_right,
 )
 from data.scribe.lexicon import NUMBER_WORDS
 from data.scribe.notes import generic_note
+from organism.measures.facts import right_facts
 
 seeds = st.integers(min_value=0, max_value=2**41)
 
@@ -102,29 +101,13 @@ def test_a_part_can_be_kept_to_chosen_topics() -> None:
     assert part(1, 1, among=[Topic.SYMPTOMS]).topics == {Topic.SYMPTOMS}
 
 
-@pytest.mark.parametrize(
-    ("note", "states"),
-    [
-        ("Start Zolvanta 875 mg twice daily.", True),
-        ("- zolvanta 875mg BID", True),
-        ("zolvanta\n875  mg", True),
-        ("zolvanta 87 mg", False),
-        ("zolvanta 8750 mg", False),
-        ("zolvant 875 mg", False),
-        ("875 mg of something; zolvanta daily", False),
-    ],
-)
-def test_a_drug_counts_only_with_its_own_dose(note: str, states: bool) -> None:
-    assert note_states(note, FactCheck("drug_dose", ("zolvanta 875 mg",))) is states
-
-
 @given(seeds, seeds)
 def test_the_right_note_states_all_facts_and_another_visits_does_not(seed: int, other: int) -> None:
     visit, stranger = encounter(seed), encounter(other)
-    assert all(note_states(generic_note(visit), check) for check in facts_to_check(visit))
+    assert all(right_facts(generic_note(visit), facts_to_check(visit)))
     if {rx.drug for rx in visit.prescriptions}.isdisjoint(rx.drug for rx in stranger.prescriptions):
         drugs = [check for check in facts_to_check(visit) if check.kind == "drug_dose"]
-        assert not any(note_states(generic_note(stranger), check) for check in drugs)
+        assert not any(right_facts(generic_note(stranger), drugs))
 
 
 def _visit_with(names: dict[str, bool]) -> Encounter:

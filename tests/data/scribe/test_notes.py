@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import LCSseq
 
-from data.scribe.encounters import Encounter, Topic, encounter, facts_to_check, note_states, part, symptoms_right
+from data.scribe.encounters import Encounter, Topic, encounter, facts_to_check, part, symptoms_right
 from data.scribe.notes import (
     HOUSE_STYLE,
     MOST_HOUSE_BLOCKS,
@@ -20,6 +20,7 @@ from data.scribe.notes import (
     random_style,
     styled_note,
 )
+from organism.measures.facts import right_facts
 
 N_PHYSICIANS = 60
 VISITS = [encounter(seed) for seed in range(400)]
@@ -62,7 +63,7 @@ def test_notes_of_every_style_state_every_fact(write: Callable[[Encounter, rando
     rng = random.Random(1)
     for visit in VISITS:
         note = write(visit, rng)
-        assert [check for check in facts_to_check(visit) if not note_states(note, check)] == []
+        assert all(right_facts(note, facts_to_check(visit)))
         assert symptoms_right(visit, note) == (len(visit.symptoms), len(visit.symptoms))
 
 
@@ -70,7 +71,7 @@ def test_notes_of_every_style_state_every_fact(write: Callable[[Encounter, rando
 def test_the_note_of_a_part_keeps_to_its_topics(seed: int, n_topics: int) -> None:
     visit = part(seed, n_topics)
     note = styled_note(visit, random_style(random.Random(seed)), random.Random(seed))
-    assert all(note_states(note, check) for check in facts_to_check(visit))
+    assert all(right_facts(note, facts_to_check(visit)))
     assert (f"{visit.prescriptions[0].drug} " in note) == (Topic.PRESCRIPTIONS in visit.topics)
     assert note
 
