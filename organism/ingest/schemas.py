@@ -108,11 +108,6 @@ SHAPES: dict[EventKind, Any] = {
     EventKind.OUTCOMES: OutcomeRow,
 }
 FIELDS = {kind: tuple(shape.__annotations__) for kind, shape in SHAPES.items()}
-REQUIRED = {
-    EventKind.INTERACTIONS: ("external_id",),
-    EventKind.FEEDBACK: ("external_id", "kind"),
-    EventKind.OUTCOMES: ("external_id", "business_key", "name", "value"),
-}
 _KNOWN = {kind: frozenset(fields) for kind, fields in FIELDS.items()}
 _ONE = {kind: TypeAdapter(shape) for kind, shape in SHAPES.items()}
 _MANY = {kind: TypeAdapter(list[shape]) for kind, shape in SHAPES.items()}  # type: ignore[valid-type]
@@ -126,10 +121,10 @@ _MISSING = {
 
 def check_json(kind: EventKind, body: bytes) -> list[Row | Rejected]:
     """Each row of a JSON object or array, typed or rejected; raises InputError when it is not JSON of that shape."""
-    if body.lstrip()[:1] != b"[":
-        body = b"[" + body + b"]"
     try:
-        return [_finish(kind, row) for row in _MANY[kind].validate_json(body)]
+        if body.lstrip()[:1] == b"[":
+            return [_finish(kind, row) for row in _MANY[kind].validate_json(body)]
+        return [_finish(kind, _ONE[kind].validate_json(body))]
     except ValidationError:
         return check_rows(kind, _loads(body))
 
@@ -167,15 +162,15 @@ def naive_utc(at: datetime) -> datetime:
 
 
 def _loads(body: bytes) -> list[Any]:
+    if not body.strip():
+        raise InputError("the body is empty; send one JSON object, or an array of objects.")
     try:
         rows = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"the body is not JSON ({str(error)[:120]}); send one JSON object, or an array of objects."
         ) from error
-    if not isinstance(rows, list) or any(isinstance(row, list) for row in rows):
-        raise InputError("the body is an array of arrays; send one JSON object, or an array of objects.")
-    return rows
+    return rows if isinstance(rows, list) else [rows]
 
 
 def _check(kind: EventKind, row: Any) -> Row | Rejected:

@@ -38,3 +38,10 @@ def source_summary(store: Store, now: datetime) -> pd.DataFrame:
         """,
         [now, now],
     )
+
+
+def count_events(store: Store) -> dict[str, int]:
+    """Rows by event table."""
+    tables = ("interactions", "feedback_events", "outcomes")
+    counts = ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
+    return dict(zip(tables, store.rows(f"SELECT {counts}")[0], strict=True))
