@@ -1,6 +1,5 @@
 """What pages, API and command line ask of training: start, stop, resume, wait, and read what came of it."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -37,7 +36,6 @@ from organism.store.training_runs import (
     read_dataset_header,
     read_run,
     read_runs,
-    read_second_finals,
 )
 
 __all__ = [
@@ -123,9 +121,8 @@ def require_model(folder: Path) -> None:
 
 def read_examples(store: Store, dataset_id: str, name: str) -> tuple[list[Example], list[Example]]:
     """The training and the held-out rows of a dataset; DesignError when there are too few to learn or to judge."""
-    seconds = read_second_finals(store, dataset_id)
-    examples = _examples(read_dataset_rows(store, dataset_id, "train"), {})
-    heldout = _examples(read_dataset_rows(store, dataset_id, "heldout"), seconds)
+    examples = _examples(read_dataset_rows(store, dataset_id, "train"))
+    heldout = _examples(read_dataset_rows(store, dataset_id, "heldout"))
     if len(examples) < MIN_TRAIN_ROWS:
         raise DesignError(
             f"training set '{name}' has {len(examples)} training rows; a fine-tune needs at least {MIN_TRAIN_ROWS}. "
@@ -228,22 +225,15 @@ def _refuse_twin(cursor: Cursor, run: TrainingRun) -> None:
         )
 
 
-def _examples(rows: pd.DataFrame, seconds: dict[str, str]) -> list[Example]:
+def _examples(rows: pd.DataFrame) -> list[Example]:
     return [
         Example(
             prompt=row.prompt,
             completion=row.completion,
             user_key=row.user_key,
-            interaction_id=str(row.interaction_id),
-            facts=fact_checks(_plain_facts(row.facts)),
-            second_final=seconds.get(str(row.interaction_id)),
+            interaction_id=row.interaction_id,
+            facts=fact_checks(row.facts),
+            second_final=row.second_final,
         )
         for row in rows.itertuples(index=False)
     ]
-
-
-def _plain_facts(facts: object) -> list[dict[str, object]]:
-    """The facts of a row, whether they come as JSON text, as a list, or not at all."""
-    if isinstance(facts, str):
-        facts = json.loads(facts)
-    return list(facts) if isinstance(facts, list) else []

@@ -137,23 +137,6 @@ def read_dataset_header(store: Store, dataset_id: str) -> DatasetHeader:
     return DatasetHeader(*rows[0])
 
 
-def read_second_finals(store: Store, dataset_id: str) -> dict[str, str]:
-    """By interaction, what the same expert wrote another time, where a dataset's held-out rows know it.
-
-    It comes as `second_final` in the attributes of the interaction, and is the ceiling of an evaluation.
-    """
-    return dict(
-        store.rows(
-            """
-            SELECT d.interaction_id::VARCHAR, i.attributes->>'second_final'
-            FROM dataset_rows d JOIN interactions i USING (interaction_id)
-            WHERE d.dataset_id = ? AND d.split = 'heldout' AND i.attributes->>'second_final' IS NOT NULL
-            """,
-            [dataset_id],
-        )
-    )
-
-
 def _run(row: tuple[Any, ...]) -> TrainingRun:
     values = dict(zip((field.name for field in fields(TrainingRun)), row, strict=True))
     return TrainingRun(**{**values, "config": json.loads(values["config"]), "status": RunStatus(values["status"])})
