@@ -1,6 +1,7 @@
 """Events in, and what became of them: interactions, feedback, outcomes, sources, quarantine, health."""
 
 import asyncio
+import json
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -129,7 +130,8 @@ def sources(store: StoreOf) -> JSONResponse:
 def quarantine(store: StoreOf, limit: int = 100, mended: bool = False) -> JSONResponse:
     """Newest first, each as it came, with the reason; `mended=true` lists also those that went in later."""
     rows = read_quarantine(store, open_only=not mended, limit=max(1, min(limit, 10_000)))
-    return JSONResponse({"waiting": count_waiting(store), "rows": plain(rows)})
+    listed = [{**row, "row": json.loads(row["row"])} for row in plain(rows)]
+    return JSONResponse({"waiting": count_waiting(store), "rows": listed})
 
 
 @router.post("/quarantine/retry", dependencies=[KeyRequired], summary="Send every waiting row again")

@@ -33,6 +33,7 @@ class Batch(NamedTuple):
     rejected: dict[int, Rejected]
     now: datetime
     mends: str | None = None
+    first_row: int = 1
 
 
 def make_batch(

@@ -44,14 +44,29 @@ def ingest(
 
     `loop` and `source` stand in for rows that name none.
     """
-    return _submit(store, _prepare(store, kind, check_rows(kind, rows), loop=loop, source=source, now=now))
+    return ingest_checked(store, kind, check_rows(kind, rows), loop=loop, source=source, now=now)
 
 
 def ingest_json(
     store: Store, kind: EventKind, body: bytes, *, now: datetime, loop: str | None = None, source: str | None = None
 ) -> Future[Ingested]:
     """The same for the bytes of a JSON object or array; raises InputError when they are not that."""
-    return _submit(store, _prepare(store, kind, check_json(kind, body), loop=loop, source=source, now=now))
+    return ingest_checked(store, kind, check_json(kind, body), loop=loop, source=source, now=now)
+
+
+def ingest_checked(
+    store: Store,
+    kind: EventKind,
+    rows: Sequence[Row | Rejected],
+    *,
+    now: datetime,
+    loop: str | None = None,
+    source: str | None = None,
+    first_row: int = 1,
+) -> Future[Ingested]:
+    """The same for rows that were typed or rejected already; reasons count rows from `first_row`."""
+    batch = _prepare(store, kind, rows, loop=loop, source=source, now=now)
+    return _submit(store, batch._replace(first_row=first_row))
 
 
 def retry_quarantined(
@@ -236,7 +251,7 @@ def _ingested(batch: Batch, landed: Sequence[_Landed]) -> Ingested:
         ids[event.position] = identity
     accepted = sum(is_new for _, is_new in landed)
     reasons = [
-        f"row {position + 1}: {bad.reason}" if batch.n_sent > 1 else bad.reason
+        f"row {position + batch.first_row}: {bad.reason}" if batch.n_sent > 1 else bad.reason
         for position, bad in sorted(batch.rejected.items())
     ]
     return Ingested(accepted, len(landed) - accepted, len(batch.rejected), ids, reasons)

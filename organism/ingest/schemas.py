@@ -108,6 +108,11 @@ SHAPES: dict[EventKind, Any] = {
     EventKind.OUTCOMES: OutcomeRow,
 }
 FIELDS = {kind: tuple(shape.__annotations__) for kind, shape in SHAPES.items()}
+REQUIRED = {
+    EventKind.INTERACTIONS: ("output",),
+    EventKind.FEEDBACK: ("kind",),
+    EventKind.OUTCOMES: ("business_key", "name", "value"),
+}
 _KNOWN = {kind: frozenset(fields) for kind, fields in FIELDS.items()}
 _ONE = {kind: TypeAdapter(shape) for kind, shape in SHAPES.items()}
 _MANY = {kind: TypeAdapter(list[shape]) for kind, shape in SHAPES.items()}  # type: ignore[valid-type]
@@ -208,7 +213,8 @@ def _sentence(detail: ErrorDetails) -> str:
         case "finite_number":
             return f"{field} is {found}; wanted a finite number, or leave the field out"
         case _:
-            return f"{field} is {_shown(found)}; {detail['msg'][:1].lower()}{detail['msg'][1:160]}"
+            wanted = detail["msg"].replace("Input should be", "wanted")
+            return f"{field} is {_shown(found)}; {wanted[:1].lower()}{wanted[1:160]}"
 
 
 def _shown(value: Any) -> str:
