@@ -6,6 +6,7 @@ from datetime import datetime
 from organism.config import Workspace, utcnow
 from organism.store.database import Store
 from organism.store.schema import open_store
+from organism.traffic import Environment
 
 
 def open_workspace(workspace: Workspace, *, demo: bool | None = None, now: datetime | None = None) -> Store:
@@ -26,3 +27,10 @@ def open_workspace(workspace: Workspace, *, demo: bool | None = None, now: datet
             store.close()
             raise
     return store
+
+
+def demo_environment() -> Environment:
+    """The sixty simulated physicians of the shipped scribe."""
+    from data.scribe.environment import ScribeEnvironment
+
+    return ScribeEnvironment()

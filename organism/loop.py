@@ -1,56 +1,28 @@
 """One turn of the loop: digest, optimize, deploy, observe, decide. The flows in order, and nothing else."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from organism.config import Workspace, utcnow
-from organism.deploy.flow import live_version, promote, version_by_name
+from organism.deploy.flow import promote, version_by_name
 from organism.deploy.serving import DraftServer
 from organism.digest.flow import build_training_set, live_design
 from organism.errors import DesignError, RunError
-from organism.experiment.flow import analyze, assign_user, decide, read_experiment, start_experiment
-from organism.ingest.flow import ingest
+from organism.experiment.flow import Scorecard, analyze, decide, read_experiment, start_experiment
 from organism.optimize.flow import SftConfig, Supervisor, read_evaluation, start_run, wait_for_run
-from organism.records import EventKind, ModelVersion, RunStatus, Verdict, new_id
+from organism.records import ModelVersion, RunStatus, Verdict
 from organism.store.database import Store
 from organism.store.model_versions import read_version
-
-Progress = Callable[[str, float, str], None]
-"""Called with the stage, the share done (0 to 1), and a sentence."""
-
-SIMULATED_SOURCE = "simulated-traffic"
-
-
-class Visit(Protocol):
-    """One piece of work that a person brings: who, and what the model is asked."""
-
-    user_key: str
-    encounter_id: str
-    prompt: str
-    attributes: dict[str, Any]
-
-
-class Environment(Protocol):
-    """Somebody to serve: brings visits, and answers drafts. The shipped one is simulated."""
-
-    def fresh_visits(self, n_per_user: int, *, seed: int) -> Sequence[Visit]:
-        """Visits that no model has seen."""
-        ...
-
-    def respond(
-        self, visit: Visit, draft: str, *, interaction_id: str, now: datetime
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Feedback rows and outcome rows, in the shape that ingest takes."""
-        ...
+from organism.traffic import Environment, Progress, run_simulated_traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnPlan:
-    """How much of everything one turn takes."""
+    """How much of everything one turn takes. `control` names the version that the new one is tested against."""
 
     max_rows: int = 400
     max_heldout_rows: int = 300
@@ -61,17 +33,31 @@ class TurnPlan:
     config: SftConfig = field(default_factory=SftConfig)
 
 
-class Turn(NamedTuple):
-    """What one turn did: ids to follow, and the figures of its evaluation and experiment."""
+class Trained(NamedTuple):
+    """What one fine-tune left: where its rows came from, the version, and its figures before and after."""
 
     dataset_id: str
     run_id: str
-    model_version_id: str
-    experiment_id: str
+    version: ModelVersion
     evaluation: dict[str, Any]
-    experiment: dict[str, Any]
-    promoted: bool
+
+
+class Turn(NamedTuple):
+    """What one turn did: ids to follow, and the figures of its evaluation and experiment."""
+
+    trained: Trained
+    experiment_id: str
+    scorecard: Scorecard
+    decided: "Decided"
     seconds: dict[str, float]
+
+
+class Decided(NamedTuple):
+    """A recorded decision, and what it moved; `sentence` says both."""
+
+    decision_id: str
+    live: str | None
+    sentence: str
 
 
 class Stopwatch:
@@ -98,32 +84,15 @@ def turn(
 ) -> Turn:
     """Turn the whole loop once: train on what waits, measure, test on fresh visits, decide by the rules.
 
-    The decision is made by the written rules under the name "loop"; a version whose facts got worse
-    than the margin is tested but never promoted. Raises DesignError when too little waits to train
+    The decision is recorded under the name "loop". Raises DesignError when too little waits to train
     on, RunError when the run fails.
     """
-    plan, say, watch = plan or TurnPlan(), progress or (lambda stage, share, text: None), Stopwatch()
+    plan, say, watch = plan or TurnPlan(), progress or _silent, Stopwatch()
     started = time.perf_counter()
-    with watch("digest"):
-        say("digest", 0.0, "Building a training set from the latest expert notes")
-        dataset = build_training_set(
-            store, loop_id, max_rows=plan.max_rows, max_heldout_rows=plan.max_heldout_rows, seed=plan.seed, now=utcnow()
-        )
-    with watch("optimize"):
-        run_id, version = _optimize(store, workspace, loop_id, dataset.dataset_id, plan, say)
-    control = version_by_name(store, loop_id, plan.control)
+    trained = train(store, workspace, loop_id, plan=plan, progress=say, watch=watch)
     with watch("observe"), DraftServer(workspace) as drafts:
-        experiment_id = start_experiment(
-            store,
-            loop_id,
-            name=f"{version.name} against {control.name}",
-            control_version_id=control.model_version_id,
-            treatment_version_id=version.model_version_id,
-            treatment_share=plan.treatment_share,
-            hypothesis=f"{version.name} keeps more of what it writes than {control.name}",
-            is_synthetic=True,
-            now=utcnow(),
-        )
+        control = version_by_name(store, loop_id, plan.control)
+        experiment_id = start_test(store, loop_id, control, trained.version, share=plan.treatment_share, now=utcnow())
         run_simulated_traffic(
             store,
             drafts,
@@ -135,135 +104,80 @@ def turn(
         )
         scorecard = analyze(store, experiment_id)
     with watch("decide"):
-        decide(
-            store,
-            experiment_id,
-            verdict=scorecard.verdict,
-            note=f"Decided by rule, not by a person: {scorecard.sentence}",
-            actor="loop",
-            now=utcnow(),
+        note = f"Decided by rule, not by a person: {scorecard.sentence}"
+        decided = decide_and_apply(
+            store, experiment_id, verdict=scorecard.verdict, note=note, actor="loop", now=utcnow()
         )
-        promoted = scorecard.verdict is Verdict.SHIP and _promoted(store, loop_id, version, scorecard.sentence)
     seconds = {**watch.seconds, "total": round(time.perf_counter() - started, 1)}
-    evaluation = read_evaluation(store, version.model_version_id) or {}
-    return Turn(
-        dataset.dataset_id,
-        run_id,
-        version.model_version_id,
-        experiment_id,
-        evaluation,
-        _figures(scorecard),
-        promoted,
-        seconds,
-    )
+    return Turn(trained, experiment_id, scorecard, decided, seconds)
 
 
-def run_simulated_traffic(
+def train(
     store: Store,
-    drafts: DraftServer,
-    experiment_id: str,
-    environment: Environment,
+    workspace: Workspace,
+    loop_id: str,
     *,
-    visits_per_user: int,
-    seed: int,
+    plan: TurnPlan,
     progress: Progress | None = None,
-    batch_size: int = 24,
-) -> int:
-    """Serve fresh simulated visits through both arms: assign by hash, draft for real, ingest the answers.
+    watch: Stopwatch | None = None,
+) -> Trained:
+    """Freeze a training set from the latest expert notes, fine-tune on it in a child process, measure.
 
-    Returns the number of drafts. Everything written is marked synthetic.
+    Raises DesignError when too little waits to train on, RunError when the run does not end well.
     """
-    say = progress or (lambda stage, share, text: None)
-    experiment = read_experiment(store, experiment_id)
-    arms = {
-        "control": read_version(store, experiment.control_version_id),
-        "treatment": read_version(store, experiment.treatment_version_id),
-    }
-    visits = environment.fresh_visits(visits_per_user, seed=seed)
-    by_arm: dict[str, list[Visit]] = {arm: [] for arm in arms}
-    for visit in visits:
-        by_arm[assign_user(store, experiment_id, visit.user_key, now=utcnow()).arm].append(visit)
-    done = 0
-    for arm, queue in by_arm.items():
-        for first in range(0, len(queue), batch_size):
-            batch = queue[first : first + batch_size]
-            _serve_batch(store, drafts, arms[arm], experiment_id, experiment.loop_name, environment, batch)
-            done += len(batch)
-            say("observe", done / len(visits), f"{done} of {len(visits)} drafts written for simulated physicians")
-    return done
-
-
-def _serve_batch(
-    store: Store,
-    drafts: DraftServer,
-    version: ModelVersion,
-    experiment_id: str,
-    loop_name: str,
-    environment: Environment,
-    visits: Sequence[Visit],
-) -> None:
-    written = drafts.drafts(version, [visit.prompt for visit in visits])
-    now = utcnow()
-    interactions = [
-        {
-            "loop": loop_name,
-            "user_key": visit.user_key,
-            "business_key": visit.encounter_id,
-            "variant_id": version.name,
-            "experiment_id": experiment_id,
-            "model_version_id": version.model_version_id,
-            "occurred_at": now + timedelta(microseconds=n),
-            "prompt": visit.prompt,
-            "output": draft.text,
-            "input_tokens": draft.input_tokens,
-            "output_tokens": draft.output_tokens,
-            "latency_ms": draft.latency_ms,
-            "cost_usd": draft.cost_usd,
-            "finish_reason": draft.finish_reason,
-            "consent": True,
-            "is_synthetic": True,
-            "source": SIMULATED_SOURCE,
-            "external_id": f"{experiment_id}/{visit.encounter_id}",
-            "attributes": visit.attributes,
-        }
-        for n, (visit, draft) in enumerate(zip(visits, written, strict=True))
-    ]
-    ids = _ingested(store, EventKind.INTERACTIONS, interactions)
-    answers = [
-        environment.respond(visit, draft.text, interaction_id=interaction_id, now=utcnow())
-        for visit, draft, interaction_id in zip(visits, written, ids, strict=True)
-    ]
-    _ingested(store, EventKind.FEEDBACK, [row for feedback, _ in answers for row in feedback])
-    _ingested(store, EventKind.OUTCOMES, [row for _, outcomes in answers for row in outcomes])
-
-
-def _ingested(store: Store, kind: EventKind, rows: list[dict[str, Any]]) -> list[str]:
-    if not rows:
-        return []
-    done = ingest(store, kind, rows, now=utcnow()).result()
-    if done.quarantined:
-        raise RunError(f"{done.quarantined} simulated {kind} were not accepted: {done.reasons[0]}. This is a bug; report it.")
-    return done.ids
-
-
-def _optimize(
-    store: Store, workspace: Workspace, loop_id: str, dataset_id: str, plan: TurnPlan, say: Progress
-) -> tuple[str, ModelVersion]:
-    """Train and evaluate in a child process; returns the run and the version it made."""
-    with Supervisor(store, workspace):
+    say, watch = progress or _silent, watch or Stopwatch()
+    with watch("digest"):
+        say("digest", 0.0, "Building a training set from the latest expert notes")
+        dataset = build_training_set(
+            store, loop_id, max_rows=plan.max_rows, max_heldout_rows=plan.max_heldout_rows, seed=plan.seed, now=utcnow()
+        )
+        say("digest", 1.0, f"{dataset.n_train} notes to train on, {dataset.n_heldout} held out")
+    with watch("optimize"), Supervisor(store, workspace):
         design = live_design(store, loop_id)
         run_id = start_run(
-            store, workspace, loop_id, dataset_id, plan.config, reward_design_id=design.id, now=utcnow()
+            store, workspace, loop_id, dataset.dataset_id, plan.config, reward_design_id=design.id, now=utcnow()
         )
         run = wait_for_run(store, run_id, on_progress=lambda share, text: say("optimize", share, text))
     if run.status is not RunStatus.DONE or run.model_version_id is None:
-        raise RunError(f"run {run_id} ended as {run.status}: {run.message}. See runs/{run_id}/log.txt, then start it again.")
-    return run_id, read_version(store, run.model_version_id)
+        raise RunError(
+            f"run {run_id} ended as {run.status}: {run.message}. Its folder's log.txt says more; then start it again."
+        )
+    version = read_version(store, run.model_version_id)
+    return Trained(dataset.dataset_id, run_id, version, read_evaluation(store, version.model_version_id) or {})
 
 
-def _promoted(store: Store, loop_id: str, version: ModelVersion, sentence: str) -> bool:
+def start_test(
+    store: Store, loop_id: str, control: ModelVersion, treatment: ModelVersion, *, share: float = 0.5, now: datetime
+) -> str:
+    """Start an experiment of one version against another on simulated physicians; returns its id."""
+    return start_experiment(
+        store,
+        loop_id,
+        name=f"{treatment.name} against {control.name}",
+        control_version_id=control.model_version_id,
+        treatment_version_id=treatment.model_version_id,
+        treatment_share=share,
+        hypothesis=f"Physicians keep more of what {treatment.name} writes than of what {control.name} writes",
+        is_synthetic=True,
+        now=now,
+    )
+
+
+def decide_and_apply(
+    store: Store, experiment_id: str, *, verdict: Verdict, note: str, actor: str, now: datetime
+) -> Decided:
+    """Record a decision; `ship` also makes the treatment live, unless its facts got worse than the margin."""
+    decision_id = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, now=now)
+    experiment = read_experiment(store, experiment_id)
+    if verdict is not Verdict.SHIP:
+        return Decided(decision_id, None, f"Recorded: {verdict.replace('_', ' ')}. The live version stays as it is.")
+    treatment = experiment.treatment_version_id
     try:
-        promote(store, loop_id, version.model_version_id, actor="loop", reason=sentence, now=utcnow())
-    except DesignError:
-        return False
-    return live_version(store, loop_id).model_version_id == version.model_version_id
+        moved = promote(store, experiment.loop_id, treatment, actor=actor, reason=note, now=now)
+    except DesignError as refused:
+        return Decided(decision_id, None, f"Recorded, but the version was not made live: {refused}")
+    return Decided(decision_id, moved.version, f"Recorded: ship. {moved.version} is live.")
+
+
+def _silent(stage: str, share: float, text: str) -> None:
+    """Progress that nobody watches."""

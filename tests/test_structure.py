@@ -14,7 +14,7 @@ FLOORS = [
     ("records", "errors", "config", "wire"),
     ("store", "stats", "measures", "lm"),
     STAGES,
-    ("demo", "loop"),
+    ("traffic", "loop", "demo"),
     ("api", "client", "doctor"),
     ("cli",),
     ("ui", "data"),
@@ -61,7 +61,9 @@ def test_arrows_between_rooms_only_point_down(file: Path) -> None:
         if room is None or room == home or room not in FLOOR_OF:
             continue
         demo_door = home == "demo" and room == "data"
-        assert FLOOR_OF[room] <= FLOOR_OF[home] or demo_door, f"{file}: {home} imports {'.'.join(name)}, a floor above it"
+        assert FLOOR_OF[room] <= FLOOR_OF[home] or demo_door, (
+            f"{file}: {home} imports {'.'.join(name)}, a floor above it"
+        )
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -72,7 +74,9 @@ def test_stages_never_import_each_other(stage: str) -> None:
 
 
 def test_every_room_of_the_core_has_a_floor() -> None:
-    rooms = {path.stem for path in (ROOT / "organism").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    rooms = {
+        path.stem for path in (ROOT / "organism").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert rooms - {"__init__", "__main__"} <= set(FLOOR_OF)
 
 
@@ -85,7 +89,8 @@ def test_sql_is_spoken_in_the_store_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["organism", "organism.loop", "organism.cli", "organism.client", "organism.api.app", "organism.optimize.flow"]
+    "module",
+    ["organism", "organism.loop", "organism.cli", "organism.client", "organism.api.app", "organism.optimize.flow"],
 )
 def test_importing_the_core_loads_neither_streamlit_nor_torch(module: str) -> None:
     code = f"import sys, {module}; print([m for m in ('streamlit', 'torch', 'transformers', 'statsmodels') if m in sys.modules])"

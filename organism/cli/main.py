@@ -41,7 +41,9 @@ def _complain(args: argparse.Namespace, sentence: str) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The whole command tree; the docs test walks it."""
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--workspace", metavar="DIR", help="the workspace folder (default: ORGANISM_WORKSPACE or ./workspace)")
+    shared.add_argument(
+        "--workspace", metavar="DIR", help="the workspace folder (default: ORGANISM_WORKSPACE or ./workspace)"
+    )
     shared.add_argument("--json", action="store_true", help="print one JSON object instead of words")
     shared.add_argument("--no-demo", action="store_true", help="do not fill a new workspace with the synthetic demo")
     parser = argparse.ArgumentParser(prog="organism", description="A workbench for AI products that keep learning.")
@@ -81,7 +83,9 @@ def _data_commands(command: Any) -> None:
     leaf.add_argument("--kind", required=True, choices=KINDS, help="what the rows are")
     leaf.add_argument("--loop", help="the loop of rows that do not name one; made on first sight")
     leaf.add_argument("--source", help="the source of rows that do not name one (default: the file's name)")
-    leaf.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN", help="which column is a field; repeatable")
+    leaf.add_argument(
+        "--map", action="append", default=[], metavar="FIELD=COLUMN", help="which column is a field; repeatable"
+    )
     leaf.add_argument("--preview", action="store_true", help="show the mapping and the first rows; import nothing")
     command("sources", commands.sources, "every source: volume, freshness, quarantined rows")
     leaf = command("quarantine", commands.quarantine, "list the rows that could not be read, or mend one and retry it")
@@ -89,12 +93,14 @@ def _data_commands(command: Any) -> None:
     leaf.add_argument("--patch", default="{}", metavar="JSON", help="fields to change before the retry")
     leaf = command("backup", commands.backup, "copy the database while the workspace is open here")
     leaf.add_argument("file", metavar="FILE")
-    leaf = command("restore", commands.restore, "put a backup in place of the workspace's database; the old one is kept")
+    leaf = command(
+        "restore", commands.restore, "put a backup in place of the workspace's database; the old one is kept"
+    )
     leaf.add_argument("file", metavar="FILE")
 
 
 def _model_commands(command: Any) -> None:
-    leaf = command("train", turns.train, "build a training set from the latest expert notes and fine-tune on it")
+    leaf = command("train", turns.train_run, "build a training set from the latest expert notes and fine-tune on it")
     leaf.add_argument("--loop", help="the loop to train (default: the demo's)")
     leaf.add_argument("--rows", type=int, default=400, help="expert notes to train on (default: 400)")
     leaf.add_argument("--epochs", type=float, help="passes over the notes")
@@ -115,9 +121,13 @@ def _model_commands(command: Any) -> None:
 def _experiment_commands(command: Any) -> None:
     leaf = command("experiments", commands.experiments, "experiments and their verdicts")
     leaf.add_argument("--loop", help="only this loop's experiments")
-    leaf = command("decide", commands.decide, "record the decision on an experiment; ship also makes the treatment live")
+    leaf = command(
+        "decide", commands.decide, "record the decision on an experiment; ship also makes the treatment live"
+    )
     leaf.add_argument("experiment", metavar="ID")
-    leaf.add_argument("--verdict", required=True, choices=("ship", "keep_running", "roll_back"), help="what was decided")
+    leaf.add_argument(
+        "--verdict", required=True, choices=("ship", "keep_running", "roll_back"), help="what was decided"
+    )
     leaf.add_argument("--note", required=True, help="one sentence: why")
     leaf.add_argument("--by", required=True, metavar="NAME", help="who decided")
     leaf = command("vitals", commands.vitals, "the loop's metabolism, and what needs you")

@@ -42,7 +42,9 @@ def _bind(host: str, port: int) -> socket.socket:
             raise InputError(
                 f"port {port} is taken by another program; choose another with --port N (0 picks a free one)."
             ) from error
-        raise InputError(f"cannot listen at {host}:{port}: {error.strerror}; choose another --host or --port.") from error
+        raise InputError(
+            f"cannot listen at {host}:{port}: {error.strerror}; choose another --host or --port."
+        ) from error
     except OverflowError as error:
         raise InputError(f"port {port} does not exist; choose one from 0 to 65535 with --port N.") from error
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -32,6 +32,14 @@ def loop_id_of(store: Store, name: str) -> str:
     return known[name]
 
 
+def loop_name_of(store: Store, loop_id: str) -> str:
+    """The name of a loop; raises InputError for an unknown id."""
+    names = {known: name for name, known in loop_ids(store).items()}
+    if loop_id not in names:
+        raise InputError(f"no loop has the id {loop_id!r}; list the loops with `organism sources`, or /v1/loops.")
+    return names[loop_id]
+
+
 def read_loops(store: Store) -> pd.DataFrame:
     """Every loop by name, with how much it has: n_interactions, last_at (None when empty), is_synthetic."""
     return store.frame("""

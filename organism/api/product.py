@@ -1,0 +1,27 @@
+"""The whole product over HTTP: events in, and every stage of the loop that pages and command line can turn."""
+
+from collections.abc import Callable, Sequence
+
+from fastapi import FastAPI
+
+from organism.api import digest, drafts, experiments, models, runs
+from organism.api.app import create_api
+from organism.api.parts import Parts
+from organism.config import Workspace
+from organism.deploy.serving import DraftServer
+from organism.store.database import Store
+
+ROUTERS = (digest.router, runs.router, models.router, drafts.router, experiments.router)
+
+
+def create_product_api(
+    workspace: Workspace,
+    get_store: Callable[[], Store],
+    get_drafts: Callable[[], DraftServer],
+    *,
+    hosts: Sequence[str] = ("*",),
+) -> FastAPI:
+    """The API of one workspace, to be mounted at /v1; open to holders of the workspace's key."""
+    api = create_api(get_store, workspace.api_key(), routers=ROUTERS, hosts=hosts)
+    api.state.parts = Parts(workspace, get_drafts)
+    return api
