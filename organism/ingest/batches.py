@@ -136,7 +136,7 @@ def _feedback(position: int, columns: Row) -> Event:
         ref = DraftRef(str(given), None, None)
     else:
         source = columns.get("interaction_source") or columns["source"]
-        ref = DraftRef(None, source, columns["interaction_external_id"])
+        ref = DraftRef(None, source, columns["interaction_external_id"], not columns.get("interaction_source"))
     superseded = columns.get("supersedes_id")
     columns["supersedes_id"] = None if superseded is None else str(superseded)
     columns["actor_kind"] = columns.get("actor_kind") or "human"

@@ -9,7 +9,7 @@ from organism.records import EventKind
 
 _SHARED = {
     "external_id": "id event_id uuid row_id record_id",
-    "occurred_at": "timestamp time created_at created datetime date ts when event_time",
+    "occurred_at": "timestamp time created_at created datetime date ts at when event_time",
     "source": "system origin app",
     "loop": "loop_name job feature use_case",
 }
@@ -86,8 +86,8 @@ def missing_sentence(kind: EventKind, file_name: str, columns: Sequence[str], mi
     """What was found, what was wanted, how to mend it."""
     found = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
     how = "say which column it is (--map FIELD=COLUMN), or rename one"
-    if tuple(missing) == ("loop",):
-        how = "name the loop for the whole file (--loop NAME)"
+    if "loop" in missing:
+        how += "; --loop NAME names the loop of the whole file"
     return f"{file_name} has the columns {found or '(none)'}; {kind} need {', '.join(missing)}: {how}."
 
 

@@ -65,7 +65,8 @@ class Memory:
 
     def draft(self, ref: DraftRef) -> Draft | None:
         """A draft that this process committed lately; None says nothing."""
-        return self._young.get(ref) or self._old.get(ref)
+        exact = ref._replace(anywhere=False)
+        return self._young.get(exact) or self._old.get(exact)
 
     def keep_draft(self, source: str, external_id: str, draft: Draft) -> None:
         """Remember a committed draft; the oldest half goes when 64 million characters are held."""

@@ -41,11 +41,16 @@ SCHEMA = pa.schema(
 
 
 class DraftRef(NamedTuple):
-    """How a feedback names its interaction: by our id, or by its source and external id."""
+    """How a feedback names its interaction: by our id, or by its source and external id.
+
+    `anywhere` lets another source answer, where exactly one has this external id: for senders that
+    named no source for the interaction.
+    """
 
     interaction_id: str | None
     source: str | None
     external_id: str | None
+    anywhere: bool = False
 
 
 class Draft(NamedTuple):
@@ -56,12 +61,14 @@ class Draft(NamedTuple):
 
 
 def find_drafts(cursor: Cursor, refs: Sequence[DraftRef]) -> dict[DraftRef, Draft]:
-    """The drafts that these references name; a reference to an unknown interaction is not among the keys."""
+    """The drafts that these references name; one to an unknown or ambiguous interaction is not among the keys."""
     by_id = [ref for ref in refs if ref.interaction_id]
     by_name = [ref for ref in refs if not ref.interaction_id]
-    return _find(cursor, by_id, "known.interaction_id = asked.interaction_id::UUID") | _find(
+    found = _find(cursor, by_id, "known.interaction_id = asked.interaction_id::UUID") | _find(
         cursor, by_name, "known.source = asked.source AND known.external_id = asked.external_id"
     )
+    rest = [ref for ref in by_name if ref.anywhere and ref not in found]
+    return found | _find(cursor, rest, "known.external_id = asked.external_id")
 
 
 def read_interactions(store: Store, loop_id: str, *, limit: int = 200) -> pd.DataFrame:
@@ -93,7 +100,7 @@ def _find(cursor: Cursor, refs: Sequence[DraftRef], match: str) -> dict[DraftRef
     cursor.register("asked", asked)
     found = cursor.execute(
         "SELECT asked.position, known.interaction_id::VARCHAR, known.output "
-        f"FROM interactions known JOIN asked ON {match}"
+        f"FROM interactions known JOIN asked ON {match} QUALIFY count(*) OVER (PARTITION BY asked.position) = 1"
     ).fetchall()
     cursor.unregister("asked")
     return {refs[position]: Draft(interaction_id, output) for position, interaction_id, output in found}
