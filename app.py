@@ -12,8 +12,9 @@ import streamlit as st
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
 
-from organism.api.app import create_api
+from organism.api.product import create_product_api
 from organism.config import ROOT, workspace
+from organism.deploy.serving import DraftServer
 from organism.errors import OrganismError
 from organism.store.database import Store
 
@@ -43,9 +44,15 @@ def _store() -> Store:
     return runtime.store()
 
 
+def _drafts() -> DraftServer:
+    from ui import runtime
+
+    return runtime.opened().drafts
+
+
 app = st.App(
     ROOT / "ui" / "shell.py",
-    routes=[Mount("/v1", create_api(_store, workspace().api_key()))],
+    routes=[Mount("/v1", create_product_api(workspace(), _store, _drafts))],
     lifespan=lifespan,
 )
 

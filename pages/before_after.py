@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from organism.deploy.flow import read_versions
+from organism.deploy.flow import read_versions, version_by_name
 from organism.measures.acceptance import measure, retained_runs
 from organism.optimize.flow import read_eval_results
 from ui import cards, runtime
@@ -184,7 +184,10 @@ with st.form("draft_now", border=True):
     asked_now = st.form_submit_button("Write both drafts", type="primary", icon=":material/edit_note:")
 if asked_now:
     with cards.polite("No draft"), st.spinner("Both models are writing ...", show_time=True):
-        st.session_state["drafts_now"] = runtime.draft_with(loop.loop_id, ("base", version), transcript)
+        writers = [version_by_name(runtime.store(), loop.loop_id, name) for name in ("base", version)]
+        st.session_state["drafts_now"] = {
+            writer.name: runtime.opened().drafts.drafts(writer, [transcript])[0] for writer in writers
+        }
 if drafts_now := st.session_state.get("drafts_now"):
     for column, (name, draft) in zip(st.columns(2, gap="small"), drafts_now.items(), strict=True):
         with column.container(border=True, height="stretch"):

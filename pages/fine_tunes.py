@@ -3,12 +3,19 @@
 from dataclasses import replace
 
 import streamlit as st
+from organism.experiment.flow import start_experiment
 
 from organism.config import utcnow
-from organism.deploy.flow import FACTS_MARGIN, live_version, promote, read_alias_events, read_versions, rollback
-from organism.digest.flow import build_training_set, live_design, read_datasets
+from organism.deploy.flow import (
+    FACTS_MARGIN,
+    live_version,
+    promote,
+    read_alias_events,
+    read_versions,
+    rollback,
+)
+from organism.digest.flow import build_training_set, live_design
 from organism.errors import OrganismError
-from organism.experiment.flow import start_experiment
 from organism.optimize.flow import (
     SftConfig,
     read_evaluation,
@@ -18,9 +25,10 @@ from organism.optimize.flow import (
     start_run,
     stop_run,
 )
+from organism.store.datasets import read_datasets
 from ui import cards, charts, runtime
 from ui.runs import evaluation_card, facts_gate, is_alive, run_line
-from ui.words import literal
+from ui.words import counted, literal
 
 cards.head(
     "Fine-tunes",
@@ -108,7 +116,9 @@ with st.container(horizontal=True, vertical_alignment="center"):
         new_run(loop.loop_id)
     datasets = runtime.read(read_datasets, loop.loop_id)
     st.caption(
-        "No training set yet." if datasets.empty else f"{len(datasets)} training sets frozen, {len(runs)} runs so far."
+        "No training set yet."
+        if datasets.empty
+        else f"{counted(len(datasets), 'training set')} frozen, {counted(len(runs), 'run')} so far."
     )
 if refused := st.session_state.pop("refused", None):
     st.error(literal(refused), title="Not resumed", icon=":material/error:")

@@ -7,7 +7,7 @@ import streamlit as st
 from organism.config import DEMO_LOOP, utcnow
 from organism.ingest.files import import_file, preview_file
 from organism.ingest.flow import retry_quarantined, retry_waiting
-from organism.ingest.schemas import FIELDS, REQUIRED
+from organism.ingest.schemas import FIELDS
 from organism.records import EventKind
 from organism.store.quarantine import read_quarantine
 from organism.store.sources import source_summary
@@ -42,6 +42,7 @@ else:
     st.dataframe(
         table[["source", "kind", "n_rows", "n_last_day", "fresh", "last_at", "n_quarantined"]],
         hide_index=True,
+        placeholder="",
         column_config={
             "source": "Source",
             "kind": "Kind",
@@ -103,16 +104,15 @@ with drop:
             preview = preview_file(path, file_kind)
             st.header("Which column is what", anchor=False)
             st.caption(
-                f"{dropped.name} has {len(preview.columns)} columns. Those with a known name are matched already; "
-                f"needed: {', '.join(REQUIRED[file_kind])}. Columns left out are kept with the event as attributes."
+                f"{dropped.name} has {len(preview.columns)} columns. Those with a known name are matched already; of "
+                "interactions, the rest is kept as attributes. A row without an id of its own gets one from its content."
             )
             mapping = {}
             with st.grid(4, min_column_width=190):
                 for field in FIELDS[file_kind]:
                     guess = preview.mapping.get(field)
-                    needed = field in REQUIRED[file_kind]
                     picked = st.selectbox(
-                        f"{field} (needed)" if needed else field,
+                        f"{field} (needed)" if field in preview.missing else field,
                         preview.columns,
                         index=preview.columns.index(guess) if guess in preview.columns else None,
                         placeholder="not in this file",
@@ -142,8 +142,6 @@ with drop:
                 asked = st.button(
                     "Import", type="primary", icon=":material/download:", disabled=bool(preview.missing), key="import"
                 )
-            if preview.missing:
-                st.error(f"Choose a column for {', '.join(preview.missing)} first.", icon=":material/rule:")
             if asked:
                 bar = st.progress(0.0, text="Reading the file")
                 done = import_file(
@@ -178,7 +176,8 @@ else:
         on_select="rerun",
         selection_mode="single-row-required",
         key="quarantine",
-        height=240,
+        height=240 if len(waiting) > 6 else "content",
+        placeholder="",
         column_config={
             "kind": "Kind",
             "source": "Source",

@@ -66,7 +66,7 @@ def vital(
     value: str | None,
     help_text: str,
     *,
-    delta: str | None = None,
+    delta: str | int | None = None,
     than: str | None = None,
     less_is_better: bool = False,
     trend: Sequence[float] = (),

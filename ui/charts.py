@@ -240,13 +240,14 @@ def before_and_after(
             x=rows[column],
             y=rows["name"],
             name=column.capitalize(),
-            mode="markers+text" if column == "after" else "markers",
-            text=rows["gain"] if column == "after" else None,
-            textposition="top center",
-            textfont={"color": palette.text, "size": 12},
+            mode="markers",
             marker={"size": 13, "color": color},
             customdata=rows[["gain"]],
             hovertemplate=f"%{{y}} {column}: %{{x:.1%}}<br>change %{{customdata[0]}}<extra></extra>",
+        )
+    for row in rows.itertuples():
+        figure.add_annotation(
+            x=1.01, xref="paper", y=row.name, text=row.gain, showarrow=False, xanchor="left", font={"size": 12}
         )
     for level, label, color in ((floor, "Null floor", palette.warn), (ceiling, "Ceiling", palette.good)):
         if level is not None:
@@ -256,8 +257,9 @@ def before_and_after(
                 annotation={"text": f"{label} {level:.0%}", "font": {"color": color, "size": 12}, "showarrow": False},
                 annotation_position="bottom right" if level < 0.5 else "bottom left",
             )
-    figure.update_xaxes(range=[0, 1.04], tickformat=".0%", showgrid=True)
+    figure.update_xaxes(range=[0, 1.02], tickformat=".0%", showgrid=True)
     figure.update_yaxes(showgrid=False, title=None)
+    figure.update_layout(margin={"r": 170})
     return figure
 
 

@@ -109,7 +109,10 @@ def _judged(label: str, figures: dict[str, Any], before: str, after: str, interv
     first, last, ends = figures[before], figures[after], figures[interval]
     gain = None if first is None or last is None else last - first
     spread = f" Change {points(ends[0])} to {points(ends[1])}." if ends else ""
-    cards.vital(label, percent(last), about + spread, delta=points(gain), than=f"from {percent(first)}")
+    flat = gain is not None and abs(gain) < 0.0005
+    cards.vital(
+        label, percent(last), about + spread, delta=0 if flat else points(gain), than=f"from {percent(first, 0)}"
+    )
 
 
 def _plain(label: str, figures: dict[str, Any], stem: str, form: str, about: str) -> None:
@@ -138,7 +141,7 @@ def _table(figures: dict[str, Any]) -> pd.DataFrame:
         ("All facts", figures["facts_before"], figures["facts_after"], figures["facts_gain_ci"]),
     ]
     rows += [
-        (f"Facts: {kind}", facts["before"], facts["after"], facts["gain_ci"])
+        (f"Facts: {kind.replace('_', ' ')}", facts["before"], facts["after"], facts["gain_ci"])
         for kind, facts in figures.get("facts_by_kind", {}).items()
     ]
     return pd.DataFrame(

@@ -31,7 +31,12 @@ EXAMPLES: dict[EventKind, dict[str, Any]] = {
         "kind": "edit",
         "final_text": "Dry cough for three days, no fever. ...",
     },
-    EventKind.OUTCOMES: {"external_id": "visit-1-signed", "business_key": "visit-1", "name": "signed_within_hour", "value": 1},
+    EventKind.OUTCOMES: {
+        "external_id": "visit-1-signed",
+        "business_key": "visit-1",
+        "name": "signed_within_hour",
+        "value": 1,
+    },
 }
 
 

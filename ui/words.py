@@ -50,6 +50,11 @@ def percent(share: float | None, digits: int = 1) -> str | None:
     return None if share is None or pd.isna(share) else f"{share:.{digits}%}"
 
 
+def counted(number: int, noun: str) -> str:
+    """1 run, 2,000 runs."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def points(difference: float | None) -> str | None:
     """0.042 as +4.2 pt."""
     return None if difference is None or pd.isna(difference) else f"{100 * difference:+.1f} pt"
