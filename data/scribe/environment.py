@@ -80,8 +80,11 @@ class ScribeEnvironment:
             visit.physician, visit.encounter, draft, rng=random.Random(f"answer to {visit.encounter_id}"), at=now
         )
         outcome = physicians.visit_outcome(visit.encounter_id, answer.signed_after_s, now)._replace(occurred_at=now)
-        feedback = feedback_row(visit, answer, interaction_id=interaction_id, occurred_at=now)
-        return [feedback] if feedback else [], [outcome_row(outcome, key=interaction_id)]
+        feedback = feedback_row(visit, answer, key=interaction_id, occurred_at=now)
+        return (
+            [{**feedback, "interaction_id": interaction_id}] if feedback else [],
+            [outcome_row(outcome, key=interaction_id)],
+        )
 
 
 def make_visit(who: Physician, encounter_id: str, first_seed: int) -> Visit:
@@ -94,26 +97,29 @@ def make_visit(who: Physician, encounter_id: str, first_seed: int) -> Visit:
         encounter_id=encounter_id,
         attributes={
             "simulated": True,
-            "facts": [check._asdict() for check in physicians.checks_of(seen)],
+            # Names in order, as the history's files keep them, so that a training set from either hashes alike.
+            "facts": [{"any_of": list(check.any_of), "kind": check.kind} for check in physicians.checks_of(seen)],
             "encounter_seed": seen.seed,
             "second_final": second,
         },
     )
 
 
-def feedback_row(visit: Visit, answer: Answer, *, interaction_id: str, occurred_at: datetime) -> dict[str, Any] | None:
-    """The answer as a feedback event, or None where the physician told us nothing."""
+def feedback_row(visit: Visit, answer: Answer, *, key: str, occurred_at: datetime) -> dict[str, Any] | None:
+    """The answer as a feedback event, or None where the physician told us nothing.
+
+    `key` makes it unlike every other one; the caller adds which interaction it is about.
+    """
     if answer.kind is None:
         return None
     return {
-        "interaction_id": interaction_id,
         "kind": answer.kind.value,
         "final_text": answer.final_text,
         "actor_kind": "code",
         "actor_key": visit.user_key,
         "occurred_at": occurred_at,
         "source": ANSWER_SOURCE,
-        "external_id": f"answer/{interaction_id}",
+        "external_id": f"answer/{key}",
     }
 
 

@@ -189,7 +189,7 @@ def _work_seconds(who: Physician, n_draft: int, n_final: int, used: int, rng: ra
 def _signed_after(who: Physician, seconds: float, at: datetime, rng: random.Random) -> float:
     """A short job is done between two visits; a long one waits for the evening, more than an hour away.
 
-    Everything is signed before midnight of the same day.
+    Everything is signed before midnight of the same day, but for drafts of its last minutes.
     """
     put_off = 1.0 / (1.0 + math.exp(-(seconds - who.patience_s) / 25.0))
     if rng.random() < put_off:
@@ -198,4 +198,4 @@ def _signed_after(who: Physician, seconds: float, at: datetime, rng: random.Rand
         wait = min(HOUR_S - 60.0 - seconds, rng.lognormvariate(6.2, 0.6))
     midnight = datetime(at.year, at.month, at.day) + timedelta(days=1)
     left = (midnight - at).total_seconds() - 60.0
-    return round(min(max(wait, 0.0) + seconds, left), 1)
+    return round(min(max(wait, 0.0) + seconds, max(left, seconds)), 1)

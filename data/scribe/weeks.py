@@ -1,37 +1,48 @@
 """Live through simulated weeks of the clinic: who has visits when, what the model drafts, what the physicians answer.
 
 The drafts are real outputs of a real model. Latency is MODELED from token counts with seeded noise, so that the weeks
-come out byte-identical on every machine; cost is tokens times a stated price.
+come out byte-identical on every machine; cost is tokens times the draft server's stated price.
 """
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from data.scribe import physicians
 from data.scribe.environment import SEEDS_PER_VISIT, Visit, feedback_row, make_visit, outcome_row
 from data.scribe.physicians import Answer, Physician
 from organism.config import DEMO_LOOP
-from organism.lm.decoder import Generation
-from organism.records import event_id
+from organism.deploy.serving import cost_usd
 
 FIRST_MONDAY = datetime(2026, 1, 5)
 WEEK = timedelta(weeks=1)
+N_WEEKS = 8
 HISTORY_SOURCE = "simulated-clinic"
 HISTORY_FIRST_SEED = 500_000_000
 SEEDS_PER_SEED = 10_000_000
 VISITS_PER_PHYSICIAN_WEEK = 32
 
-USD_PER_1000_INPUT_TOKENS = 0.0002
-USD_PER_1000_OUTPUT_TOKENS = 0.0008
-
 DAY_WEIGHTS = (1.15, 1.1, 1.0, 1.05, 0.9, 0.16, 0.07)
 HOUR_WEIGHTS = {8: 0.7, 9: 1.2, 10: 1.3, 11: 1.1, 12: 0.3, 13: 0.8, 14: 1.2, 15: 1.1, 16: 0.9, 17: 0.5, 18: 0.15}
 ACTIVITY_KNOWN_AFTER = timedelta(days=6, hours=23, minutes=30)
 
-Drafter = Callable[[Sequence[str]], Sequence[Generation]]
+
+class Draft(Protocol):
+    """What the weeks need of a written draft; the decoder's Generation is one. (Its module would load torch.)"""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def finish_reason(self) -> str: ...
+
+
+Drafter = Callable[[Sequence[str]], Sequence[Draft]]
 
 
 class Planned(NamedTuple):
@@ -97,18 +108,19 @@ class Clinic:
             planned.append(Planned(visit, at, variant_of(who)))
         return planned
 
-    def _serve(self, plan: Planned, draft: Generation, experiment: str | None) -> Answer:
+    def _serve(self, plan: Planned, draft: Draft, experiment: str | None) -> Answer:
         visit, at = plan.visit, plan.at
         row = interaction_row(plan, draft, experiment, self._rng("latency", visit.encounter_id))
-        interaction_id = event_id(at, HISTORY_SOURCE, visit.encounter_id)
         answer = physicians.answer(
             visit.physician, visit.encounter, draft.text, rng=self._rng("answer", visit.encounter_id), at=at
         )
         signed_at = at + timedelta(seconds=answer.signed_after_s)
-        feedback = feedback_row(visit, answer, interaction_id=interaction_id, occurred_at=signed_at)
+        feedback = feedback_row(visit, answer, key=visit.encounter_id, occurred_at=signed_at)
         outcome = physicians.visit_outcome(visit.encounter_id, answer.signed_after_s, at)
         self.ledger.interactions.append(row)
-        self.ledger.feedback += [feedback] if feedback else []
+        if feedback:
+            about = {"interaction_source": HISTORY_SOURCE, "interaction_external_id": visit.encounter_id}
+            self.ledger.feedback.append({**feedback, **about})
         self.ledger.outcomes.append(outcome_row(outcome, key=visit.encounter_id))
         return answer
 
@@ -131,7 +143,7 @@ class Clinic:
         return random.Random(f"{self.seed} {purpose} {' '.join(map(str, place))}")
 
 
-def interaction_row(plan: Planned, draft: Generation, experiment: str | None, rng: random.Random) -> dict[str, Any]:
+def interaction_row(plan: Planned, draft: Draft, experiment: str | None, rng: random.Random) -> dict[str, Any]:
     """The draft as an interaction event; `experiment_id` holds the experiment's key in the history."""
     visit = plan.visit
     latency_ms, ttft_ms = modeled_latency_ms(draft.prompt_tokens, draft.output_tokens, rng)
@@ -167,11 +179,6 @@ def modeled_latency_ms(input_tokens: int, output_tokens: int, rng: random.Random
     return round(ttft + writing, 1), round(ttft, 1)
 
 
-def cost_usd(input_tokens: int, output_tokens: int) -> float:
-    """Tokens times the stated price."""
-    return round((input_tokens * USD_PER_1000_INPUT_TOKENS + output_tokens * USD_PER_1000_OUTPUT_TOKENS) / 1000, 8)
-
-
 def _visit_times(who: Physician, week: int, load: float, rng: random.Random) -> list[datetime]:
     """Distinct times of a week's visits, to the second, mostly in the office hours of weekdays."""
     expected = who.visits_per_week * load * rng.uniform(0.8, 1.2)
@@ -185,9 +192,9 @@ def _visit_times(who: Physician, week: int, load: float, rng: random.Random) -> 
     return sorted(times)
 
 
-def _drafted(planned: Sequence[Planned], drafters: Mapping[str, Drafter]) -> list[Generation]:
+def _drafted(planned: Sequence[Planned], drafters: Mapping[str, Drafter]) -> list[Draft]:
     """One real draft a visit, by the variant that was planned for it."""
-    drafts: dict[int, Generation] = {}
+    drafts: dict[int, Draft] = {}
     for variant in sorted({plan.variant for plan in planned}):
         places = [place for place, plan in enumerate(planned) if plan.variant == variant]
         texts = drafters[variant]([planned[place].visit.prompt for place in places])
