@@ -12,7 +12,8 @@ from organism.deploy.flow import promote, version_by_name
 from organism.deploy.serving import DraftServer
 from organism.digest.flow import build_training_set, live_design
 from organism.errors import DesignError, RunError
-from organism.experiment.flow import Scorecard, analyze, decide, read_experiment, start_experiment
+from organism.experiment.flow import analyze, decide, read_experiment, start_experiment
+from organism.experiment.rules import Scorecard
 from organism.optimize.flow import SftConfig, Supervisor, read_evaluation, start_run, wait_for_run
 from organism.records import ModelVersion, RunStatus, Verdict
 from organism.store.database import Store
@@ -167,7 +168,7 @@ def decide_and_apply(
     store: Store, experiment_id: str, *, verdict: Verdict, note: str, actor: str, now: datetime
 ) -> Decided:
     """Record a decision; `ship` also makes the treatment live, unless its facts got worse than the margin."""
-    decision_id = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, now=now)
+    decision_id = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, now=now).decision_id
     experiment = read_experiment(store, experiment_id)
     if verdict is not Verdict.SHIP:
         return Decided(decision_id, None, f"Recorded: {verdict.replace('_', ' ')}. The live version stays as it is.")

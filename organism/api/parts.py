@@ -20,7 +20,7 @@ class Parts(NamedTuple):
 
 def parts_of(request: Request) -> Parts:
     """The parts of the process that answers."""
-    return request.app.state.parts  # type: ignore[no-any-return]
+    return request.app.state.parts
 
 
 def loop_of(store: StoreOf, loop: Annotated[str, Query(description="The loop's name")] = DEMO_LOOP) -> str:

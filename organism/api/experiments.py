@@ -1,0 +1,92 @@
+"""Experiments and their verdicts, assignment, decisions, and the loop's vital signs."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse
+
+from organism.api.access import KeyRequired, StoreOf
+from organism.api.parts import LoopOf
+from organism.config import utcnow
+from organism.deploy.flow import version_by_name
+from organism.experiment.flow import analyze, assign_user, effect_track, start_experiment
+from organism.loop import decide_and_apply
+from organism.observe.flow import needs_you, vitals
+from organism.records import Verdict
+from organism.store.experiments import read_experiments
+from organism.wire import plain
+
+router = APIRouter(dependencies=[KeyRequired])
+
+
+class NewExperiment(BaseModel):
+    """Two versions by name, and what is expected of the treatment."""
+
+    name: str = Field(min_length=1, max_length=200)
+    control: str
+    treatment: str
+    treatment_share: float = Field(default=0.5, gt=0, lt=1)
+    hypothesis: str = ""
+
+
+class Assign(BaseModel):
+    """Whom to put into an arm."""
+
+    user_key: str = Field(min_length=1, max_length=500)
+
+
+class Decision(BaseModel):
+    """What was decided, why, and by whom."""
+
+    verdict: Verdict
+    note: str = Field(min_length=1, max_length=2000)
+    actor: str = Field(min_length=1, max_length=200)
+
+
+@router.get("/experiments", tags=["experiment"], summary="List the experiments")
+def experiments(store: StoreOf, loop: LoopOf) -> JSONResponse:
+    """Newest first."""
+    return JSONResponse({"experiments": plain(read_experiments(store, loop))})
+
+
+@router.post("/experiments", tags=["experiment"], status_code=201, summary="Start an experiment")
+def start(store: StoreOf, loop: LoopOf, body: NewExperiment) -> JSONResponse:
+    """Send the interactions of its users with this `experiment_id`, and the version's name as `variant_id`."""
+    experiment_id = start_experiment(
+        store,
+        loop,
+        name=body.name,
+        control_version_id=version_by_name(store, loop, body.control).model_version_id,
+        treatment_version_id=version_by_name(store, loop, body.treatment).model_version_id,
+        treatment_share=body.treatment_share,
+        hypothesis=body.hypothesis,
+        now=utcnow(),
+    )
+    return JSONResponse({"experiment_id": experiment_id}, 201)
+
+
+@router.get("/experiments/{experiment_id}", tags=["experiment"], summary="Read the scorecard as of now")
+def scorecard(store: StoreOf, experiment_id: str) -> JSONResponse:
+    """Verdict, effect, guardrails, the split, and the effect as it stood day by day."""
+    return JSONResponse(
+        {"scorecard": plain(analyze(store, experiment_id)), "track": plain(effect_track(store, experiment_id))}
+    )
+
+
+@router.post("/experiments/{experiment_id}/assign", tags=["experiment"], summary="Put a user into an arm")
+def assign(store: StoreOf, experiment_id: str, body: Assign) -> JSONResponse:
+    """The same user always gets the same arm; the probability is logged."""
+    return JSONResponse(plain(assign_user(store, experiment_id, body.user_key, now=utcnow())))
+
+
+@router.post("/experiments/{experiment_id}/decide", tags=["experiment"], summary="Record the decision")
+def decide(store: StoreOf, experiment_id: str, body: Decision) -> JSONResponse:
+    """`ship` also makes the treatment live, unless its facts got worse than the margin."""
+    done = decide_and_apply(store, experiment_id, verdict=body.verdict, note=body.note, actor=body.actor, now=utcnow())
+    return JSONResponse(plain(done))
+
+
+@router.get("/vitals", tags=["observe"], summary="Ask how the loop is, and what needs a person")
+def vital_signs(store: StoreOf, loop: LoopOf) -> JSONResponse:
+    """The metabolism as of now."""
+    now = utcnow()
+    return JSONResponse({"vitals": plain(vitals(store, loop, now)), "needs_you": plain(needs_you(store, loop, now))})
