@@ -99,10 +99,10 @@ def start_run(
     try:
         make_run_folder(folder, description, examples, heldout)
         store.write(lambda cursor: _insert_unless_twin(cursor, run), "training_runs")
-    except OSError as error:
-        raise StoreError(why_the_disk(error, workspace.path)) from error
-    except DesignError:
-        shutil.rmtree(folder)
+    except (OSError, DesignError, StoreError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise StoreError(why_the_disk(error, workspace.path)) from error
         raise
     return run.run_id
 

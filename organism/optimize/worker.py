@@ -57,12 +57,12 @@ class Worker:
     def work(self) -> None:
         """Train, unless an adapter is there already, then evaluate. Status says how it ended."""
         self.say()
-        # Only now: these take seconds, and whoever watches should see the run start.
+        description, config = self.run.description(), self.run.config()
+        base = Workspace(self.run.workspace).locate(config.base)
+        # Only now: these take seconds, and whoever watches should see the run start, or fail.
         from organism.optimize.evaluation import evaluate_run
         from organism.optimize.sft import Machine, Step, machine, train
 
-        description, config = self.run.description(), self.run.config()
-        base = Workspace(self.run.workspace).locate(config.base)
         environment = self.run.environment() or _remember(self.run, machine(config)._asdict())
         where = Machine(**environment["machine"])
 

@@ -11,7 +11,18 @@ import pyarrow as pa
 
 from organism.store.database import Cursor, Store
 
-RESULT_COLUMNS = "eval_run_id row_number user_key prompt before after final_text measures".split()
+RESULTS = pa.schema(
+    [
+        ("eval_run_id", pa.string()),
+        ("row_number", pa.int32()),
+        ("user_key", pa.string()),
+        ("prompt", pa.string()),
+        ("before", pa.string()),
+        ("after", pa.string()),
+        ("final_text", pa.string()),
+        ("measures", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +57,9 @@ def insert_evaluation(cursor: Cursor, evaluation: EvalRun, rows: Sequence[Mappin
             evaluation.created_at,
         ],
     )
-    table = pa.Table.from_pylist([_result(evaluation.eval_run_id, place, row) for place, row in enumerate(rows)])
-    cursor.register("incoming_results", table)
-    cursor.execute(f"INSERT INTO eval_results SELECT {', '.join(RESULT_COLUMNS)} FROM incoming_results")
+    results = [_result(evaluation.eval_run_id, place, row) for place, row in enumerate(rows)]
+    cursor.register("incoming_results", pa.Table.from_pylist(results, schema=RESULTS))
+    cursor.execute("INSERT INTO eval_results BY NAME SELECT * FROM incoming_results")
     cursor.unregister("incoming_results")
 
 

@@ -25,10 +25,13 @@ class Events:
     interactions: list[dict[str, Any]] = field(default_factory=list)
     feedback: list[dict[str, Any]] = field(default_factory=list)
     loop_id: str = ""
+    n_drafts: int = 0
+    n_answers: int = 0
 
     def draft(self, user: str | None, at: datetime = START, **columns: Any) -> str:
         """An interaction without an answer yet; returns its id."""
-        number = str(len(self.interactions))
+        number = str(self.n_drafts)
+        self.n_drafts += 1
         identity = event_id(at, "test", number)
         row = {
             "interaction_id": identity,
@@ -52,7 +55,8 @@ class Events:
 
     def answer(self, interaction_id: str, kind: str = "edit", *, at: datetime = START, **columns: Any) -> str:
         """An answer to a draft; returns its id."""
-        number = f"answer {len(self.feedback)}"
+        number = f"answer {self.n_answers}"
+        self.n_answers += 1
         row = {
             "feedback_id": event_id(at, "test", number),
             "interaction_id": interaction_id,
@@ -99,3 +103,47 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def events(store: Store) -> Events:
     return Events(store, loop_id=ensure_loop(store, "notes", START))
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder like the shipped one, but tiny: a random Llama of two layers with its own small tokenizer."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=["<|pad|>", "<|end|>", "<|visit|>", "<|note|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([f"Patient {n} takes drug {n} mg. Note: drug {n} mg." for n in range(50)], trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token="<|pad|>", eos_token="<|end|>", padding_side="left"
+    )
+    tokenizer.chat_template = (
+        "{% for message in messages %}<|visit|>\n{{ message['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<|note|>\n{% endif %}"
+    )
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    folder = tmp_path_factory.mktemp("tiny_base")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
