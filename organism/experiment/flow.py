@@ -1,0 +1,164 @@
+"""Start an experiment, assign its users, read its scorecard, keep the decision."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from organism.errors import DesignError, InputError
+from organism.experiment.analysis import Plan, check_plan, figures, plan_of, track
+from organism.experiment.assignment import CONTROL, assign
+from organism.experiment.rules import Scorecard, judge
+from organism.records import Verdict, new_id
+from organism.store import experiments
+from organism.store.database import Store
+from organism.store.experiments import Experiment
+from organism.store.model_versions import read_version
+
+
+class Assigned(NamedTuple):
+    """A user's arm, the model version that serves it, and how probable it was."""
+
+    arm: str
+    model_version_id: str
+    probability: float
+
+
+class Decided(NamedTuple):
+    """A decision as it was kept."""
+
+    decision_id: str
+    verdict: Verdict
+    rule: str
+
+
+def start_experiment(
+    store: Store,
+    loop_id: str,
+    name: str,
+    control_version_id: str,
+    treatment_version_id: str,
+    treatment_share: float = 0.5,
+    hypothesis: str = "",
+    is_synthetic: bool = False,
+    *,
+    plan: Plan | None = None,
+    now: datetime,
+) -> str:
+    """Start comparing two versions on users; returns the experiment's id. The plan is frozen here.
+
+    Raises DesignError for an empty arm, a version against itself, or a pair that is being compared already.
+    """
+    plan = plan or Plan()
+    check_plan(plan)
+    assign("", "", treatment_share)
+    versions = [read_version(store, version) for version in (control_version_id, treatment_version_id)]
+    if control_version_id == treatment_version_id:
+        raise DesignError(f"{versions[0].name} is on both sides; compare two different versions")
+    if other := [version.name for version in versions if version.loop_id != loop_id]:
+        raise DesignError(f"{other[0]} belongs to another loop; compare versions of one loop")
+    experiment_id = new_id(now)
+    row = {
+        "experiment_id": experiment_id,
+        "loop_id": loop_id,
+        "name": name.strip() or f"{versions[1].name} against {versions[0].name}",
+        "hypothesis": hypothesis,
+        "control_version_id": control_version_id,
+        "treatment_version_id": treatment_version_id,
+        "treatment_share": treatment_share,
+        "plan": plan.plain(),
+        "started_at": now,
+        "is_synthetic": is_synthetic,
+    }
+    experiments.insert_experiment(store, row)
+    return experiment_id
+
+
+def read_experiment(store: Store, experiment_id: str) -> Experiment:
+    """One experiment with the names of its versions; raises InputError when there is none with this id."""
+    return experiments.read_experiment(store, experiment_id)
+
+
+def assign_user(store: Store, experiment_id: str, user_key: str, now: datetime) -> Assigned:
+    """The user's arm, kept on first sight with its probability; the same at every later call.
+
+    Raises InputError without a user, DesignError for a new user of an experiment that has ended.
+    """
+    if not user_key:
+        raise InputError("no user was named; send the key of the user who is to be served")
+    experiment = read_experiment(store, experiment_id)
+    kept = experiments.read_assignment(store, experiment_id, user_key)
+    if kept is None:
+        if experiment.status != experiments.RUNNING:
+            raise DesignError(f"experiment {experiment.name!r} has ended; ask for the live version instead")
+        kept = assign(experiment.salt, user_key, experiment.treatment_share)
+        experiments.append_assignment(store, experiment_id, user_key, *kept, now=now)
+    arm, probability = kept
+    version = experiment.control_version_id if arm == CONTROL else experiment.treatment_version_id
+    return Assigned(arm, version, probability)
+
+
+def analyze(store: Store, experiment_id: str) -> Scorecard:
+    """The scorecard as of now: effect, guardrails, split, and the verdict by the written rules."""
+    experiment = read_experiment(store, experiment_id)
+    plan = plan_of(experiment.plan)
+    found = figures(
+        experiments.read_user_sums(store, experiment),
+        experiments.read_request_moments(store, experiment),
+        treatment_share=experiment.treatment_share,
+        plan=plan,
+    )
+    return judge(
+        found,
+        plan,
+        experiment_id=experiment_id,
+        name=experiment.name,
+        control=experiment.control,
+        treatment=experiment.treatment,
+        is_synthetic=experiment.is_synthetic,
+    )
+
+
+def effect_track(store: Store, experiment_id: str) -> pd.DataFrame:
+    """The effect as it stood at the end of each day: day, effect, low, high, n_users, n_interactions."""
+    experiment = read_experiment(store, experiment_id)
+    return track(experiments.read_user_sums(store, experiment, daily=True), 1 - plan_of(experiment.plan).alpha)
+
+
+def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor: str, *, now: datetime) -> Decided:
+    """Keep what people decided, with the rule that fired and the scorecard as it was seen.
+
+    Every verdict but keep_running closes the experiment. Moving the alias is the caller's next step. Raises
+    InputError without a note or a name, DesignError when the experiment was decided before.
+    """
+    if not note.strip() or not actor.strip():
+        raise InputError("a decision needs one sentence that says why, and the name of who decided")
+    card = analyze(store, experiment_id)
+    decision_id = new_id(now)
+    experiments.append_decision(
+        store,
+        {
+            "decision_id": decision_id,
+            "experiment_id": experiment_id,
+            "verdict": Verdict(verdict).value,
+            "rule": card.rule,
+            "note": note.strip(),
+            "actor": actor.strip(),
+            "scorecard": plain(card),
+            "created_at": now,
+        },
+        ends=experiments.ends_experiment(Verdict(verdict)),
+    )
+    return Decided(decision_id, Verdict(verdict), card.rule)
+
+
+def plain(value: Any) -> Any:
+    """A scorecard, or any part of it, as JSON-ready data: fields by name, tuples as lists."""
+    if hasattr(value, "_asdict"):
+        return {name: plain(part) for name, part in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(part) for part in value]
+    return value
