@@ -63,19 +63,17 @@ def test_a_body_that_is_not_json_is_one_sentence(http: httpx.Client, body: bytes
     assert answer.json()["error"].startswith(sentence)
 
 
-@pytest.mark.parametrize(
-    "path", ["/interactions", "/feedback", "/outcomes", "/quarantine/retry", "/quarantine/x/retry"]
-)
-@pytest.mark.parametrize("key", ["", "Bearer wrong", "Bearer ключ", "Basic abc"])
-def test_nothing_is_written_without_the_key(http: httpx.Client, path: str, key: str) -> None:
-    answer = http.post(path, json=[], headers={"Authorization": key.encode()})
-    assert answer.status_code == 401
-    assert "Authorization: Bearer" in answer.json()["error"]
+def test_nothing_is_written_without_the_key(http: httpx.Client) -> None:
+    for path in ("/interactions", "/feedback", "/outcomes", "/quarantine/retry", "/quarantine/x/retry"):
+        for key in ("", "Bearer wrong", "Bearer ключ", "Basic abc"):
+            answer = http.post(path, json=[], headers={"Authorization": key.encode()})
+            assert answer.status_code == 401
+            assert "Authorization: Bearer" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["/sources", "/quarantine", "/loops"])
-def test_nothing_is_told_without_the_key(url: str, path: str) -> None:
-    assert httpx.get(f"{url}/v1{path}").status_code == 401
+def test_nothing_is_told_without_the_key(url: str) -> None:
+    for path in ("/sources", "/quarantine", "/loops"):
+        assert httpx.get(f"{url}/v1{path}").status_code == 401
 
 
 def test_only_json_is_taken(http: httpx.Client) -> None:
