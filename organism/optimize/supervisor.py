@@ -23,7 +23,7 @@ from organism.config import ROOT, Workspace, utcnow
 from organism.errors import OrganismError, RunError
 from organism.optimize.runs import RunFolder, Status
 from organism.records import ModelVersion, RunStatus, new_id
-from organism.store.database import Cursor, Store
+from organism.store.database import Cursor, DatabaseError, Store
 from organism.store.evaluations import EvalRun, insert_evaluation
 from organism.store.loops import read_loops
 from organism.store.model_versions import ensure_base, insert_version, next_name
@@ -77,7 +77,7 @@ class Supervisor:
         while not self._closing.is_set():
             try:
                 self.look(utcnow())
-            except (OrganismError, OSError, duckdb.Error):
+            except (OrganismError, OSError, DatabaseError):
                 # A full disk or a locked file today must not end the watch over the runs of tomorrow.
                 LOG.exception("the supervisor could not finish a round; it tries again")
             self._closing.wait(POLL_SECONDS)

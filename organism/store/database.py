@@ -18,6 +18,7 @@ import pandas as pd
 from organism.errors import StoreError
 
 Cursor = duckdb.DuckDBPyConnection
+DatabaseError = duckdb.Error
 Work = Callable[[Cursor], Any]
 GroupWork = Callable[[Cursor, list[Any]], list[Any]]
 
