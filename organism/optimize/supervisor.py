@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import duckdb
 import psutil
 
 from organism.config import ROOT, Workspace, utcnow
