@@ -19,7 +19,7 @@ judged = versions[versions["after"].notna()] if versions is not None else None
 if loop is None or versions is None or judged is None or judged.empty:
     cards.empty(
         "Nothing to compare yet",
-        "Once a fine-tune has been evaluated, its drafts of held-out visits stand here beside the base's and the expert's.",
+        "Once a fine-tune is evaluated, its drafts of held-out visits stand here, beside the base's and the expert's.",
         "compare",
         page="fine_tunes",
         action="Start a fine-tune",
@@ -113,7 +113,7 @@ def columns_of(which: str, draft: str, title: str, color: str) -> None:
             st.metric(
                 "Kept",
                 percent(kept.retained_chars / max(kept.draft_chars, 1), 0),
-                help="Retained characters: how much of this draft is still in the expert's note, in runs of six or more.",
+                help="Retained characters: how much of this draft is still in the expert's note.",
                 width="content",
             )
             st.metric(

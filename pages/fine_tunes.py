@@ -3,19 +3,22 @@
 from dataclasses import replace
 
 import streamlit as st
-from organism.experiment.flow import start_experiment
 
 from organism.config import utcnow
 from organism.deploy.flow import (
     FACTS_MARGIN,
+    facts_objection,
     live_version,
     promote,
     read_alias_events,
+    read_version,
     read_versions,
     rollback,
+    version_by_name,
 )
 from organism.digest.flow import build_training_set, live_design
 from organism.errors import OrganismError
+from organism.loop import start_test
 from organism.optimize.flow import (
     SftConfig,
     read_evaluation,
@@ -27,8 +30,8 @@ from organism.optimize.flow import (
 )
 from organism.store.datasets import read_datasets
 from ui import cards, charts, runtime
-from ui.runs import evaluation_card, facts_gate, is_alive, run_line
-from ui.words import counted, literal
+from ui.runs import evaluation_card, is_alive, run_line
+from ui.words import counted, literal, sentence
 
 cards.head(
     "Fine-tunes",
@@ -60,7 +63,7 @@ def new_run(loop_id: str) -> None:
             1000,
             400,
             20,
-            help="The latest corrected drafts, from users who consented. The same users are always held out for the judgment.",
+            help="The latest corrected drafts of users who consented. The same users are always held out.",
         )
         epochs = st.slider("Passes over them", 1, 8, usual.epochs, help="More passes learn more, then by heart.")
         rank = st.select_slider(
@@ -175,27 +178,16 @@ if len(made):
             st.caption("This version has not been evaluated.")
         else:
             evaluation_card(figures, version["name"], FACTS_MARGIN)
-            if reason := facts_gate(figures, FACTS_MARGIN):
-                st.warning(reason, title="Not promotable", icon=":material/gpp_bad:")
+            if objection := facts_objection(version["name"], figures, FACTS_MARGIN):
+                st.warning(literal(sentence(objection)), title="Not promotable", icon=":material/gpp_bad:")
         with st.container(horizontal=True):
             if st.button("Start an experiment", type="primary", icon=":material/science:", key="start_experiment"):
                 with cards.polite("Not started"):
                     live = live_version(store, loop.loop_id)
-                    other = (
-                        live
-                        if live.model_version_id != version["model_version_id"]
-                        else base_version(store, loop.loop_id)
-                    )
-                    started = start_experiment(
-                        store,
-                        loop.loop_id,
-                        name=f"{version['name']} against {other.name}",
-                        control_version_id=other.model_version_id,
-                        treatment_version_id=version["model_version_id"],
-                        hypothesis=f"{version['name']} keeps more of what it writes than {other.name}",
-                        is_synthetic=loop.is_synthetic,
-                        now=utcnow(),
-                    )
+                    treatment = read_version(store, version["model_version_id"])
+                    is_rival = live is not None and live.model_version_id != treatment.model_version_id
+                    control = live if is_rival else version_by_name(store, loop.loop_id, "base")
+                    started = start_test(store, loop.loop_id, control, treatment, now=utcnow())
                     st.switch_page(cards.page_file("experiments"), query_params={"exp": started})
             if not version["is_live"] and st.button("Promote to live", icon=":material/publish:", key="promote"):
                 with cards.polite("Not promoted"):

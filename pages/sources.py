@@ -105,7 +105,7 @@ with drop:
             st.header("Which column is what", anchor=False)
             st.caption(
                 f"{dropped.name} has {len(preview.columns)} columns. Those with a known name are matched already; of "
-                "interactions, the rest is kept as attributes. A row without an id of its own gets one from its content."
+                "interactions, the rest is kept as attributes. A row without an id gets one from its content."
             )
             mapping = {}
             with st.grid(4, min_column_width=190):
@@ -156,7 +156,7 @@ with drop:
                 )
                 bar.empty()
                 st.session_state["imported"] = (
-                    f"{done.accepted:,} new events, {done.duplicates:,} already here, {done.quarantined:,} in quarantine."
+                    f"{done.accepted:,} new, {done.duplicates:,} already here, {done.quarantined:,} in quarantine."
                 )
                 st.rerun()
     if said := st.session_state.pop("imported", None):
@@ -166,7 +166,7 @@ waiting = runtime.read(read_quarantine)
 st.header("Quarantine", anchor=False)
 if waiting.empty:
     st.caption(
-        "No row waits. A row that cannot go in is kept here as it came, with the reason, and costs the others nothing."
+        "No row waits. One that cannot go in is kept here as it came, with the reason, and costs the others nothing."
     )
 else:
     st.caption(f"{len(waiting):,} rows could not go in. Mend one and send it again, or take them out as a file.")

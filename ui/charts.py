@@ -172,9 +172,9 @@ def loss(frame: pd.DataFrame, palette: Palette) -> go.Figure:
 
 
 def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
-    """The effect so far by day with its interval around zero; columns day, effect, ci_low, ci_high."""
+    """The effect so far by day with its interval around zero; columns day, effect, low, high."""
     figure = _figure(palette, height=320)
-    _band(figure, frame["day"], frame["ci_low"], frame["ci_high"], palette.treatment)
+    _band(figure, frame["day"], frame["low"], frame["high"], palette.treatment)
     figure.add_scatter(
         x=frame["day"],
         y=frame["effect"],
@@ -182,7 +182,7 @@ def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
         showlegend=False,
         line={"color": palette.treatment, "width": 2.5},
         marker={"size": 6},
-        customdata=frame[["ci_low", "ci_high"]],
+        customdata=frame[["low", "high"]],
         hovertemplate="%{y:+.1%} (%{customdata[0]:+.1%} to %{customdata[1]:+.1%})<extra></extra>",
     )
     _level(figure, 0.0, "No difference", palette.control)
@@ -191,7 +191,7 @@ def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
 
 
 def forest(frame: pd.DataFrame, palette: Palette) -> go.Figure:
-    """One interval a row around zero; columns name, effect, low, high (shares)."""
+    """One interval a row around zero; columns name, effect, low, high, better (less is better when negative)."""
     rows = frame.dropna(subset=["effect"]).iloc[::-1]
     figure = _figure(palette, height=90 + 44 * len(rows))
     figure.add_scatter(
@@ -212,7 +212,7 @@ def forest(frame: pd.DataFrame, palette: Palette) -> go.Figure:
         hovertemplate="%{y}: %{x:+.1%} (%{customdata[0]:+.1%} to %{customdata[1]:+.1%})<extra></extra>",
     )
     figure.add_vline(x=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
-    figure.update_xaxes(tickformat="+.0%", title="Difference, percentage points", showgrid=True)
+    figure.update_xaxes(tickformat="+.0%", title="Change relative to the control", showgrid=True)
     figure.update_yaxes(showgrid=False, title=None)
     return figure
 

@@ -69,7 +69,7 @@ def evaluation_card(figures: dict[str, Any], version: str, facts_margin: float) 
             "facts_before",
             "facts_after",
             "facts_gain_ci",
-            f"Drug and dose, vitals, durations copied exactly. Worse by more than {100 * facts_margin:.0f} points is not promoted.",
+            f"Facts copied exactly. A version that loses more than {100 * facts_margin:.0f} points is not promoted.",
         )
         _plain(
             "Draft length",
@@ -91,17 +91,6 @@ def evaluation_card(figures: dict[str, Any], version: str, facts_margin: float) 
     about = (figures["eval_run_id"],)
     cards.chart(
         runtime.figure(charts.before_and_after, table, *levels, about=about), takeaway, table, f"evaluation_{version}"
-    )
-
-
-def facts_gate(figures: dict[str, Any], margin: float) -> str | None:
-    """Why this version must not be promoted, or None when its facts held."""
-    before, after = figures.get("facts_before"), figures.get("facts_after")
-    if before is None or after is None or after >= before - margin:
-        return None
-    return (
-        f"Facts fell from {percent(before)} to {percent(after)}, more than the margin of {100 * margin:.0f} points. "
-        "This version can be tested, but not promoted: train with replayed base drafts, or with fewer passes."
     )
 
 

@@ -1,4 +1,4 @@
-"""How events get in by hand: the command to copy, where the key is, the file that was dropped, the row that was mended."""
+"""How events get in by hand: the command to copy, where the key is, the dropped file, the mended row."""
 
 import json
 import os

@@ -1,0 +1,107 @@
+"""How an experiment's figures are shown: arms, guardrails, each measure in its own unit and as a relative change."""
+
+import zlib
+
+import pandas as pd
+import streamlit as st
+
+from organism.experiment.analysis import Guardrail, GuardrailState, MetricRow
+from organism.experiment.rules import Scorecard
+from ui.words import percent, points
+
+GUARDRAILS = {
+    GuardrailState.HOLDS: ("green", "check_circle", "holds"),
+    GuardrailState.BROKEN: ("red", "cancel", "broken"),
+    GuardrailState.OPEN: ("orange", "hourglass_top", "not settled"),
+}
+SHARES = ("retained_char_rate", "written_share", "accepted")
+
+
+def arm(version: str, mean: float | None, n_users: int, role: str, color: str) -> None:
+    """One arm's retained characters, under its version's name, in its color."""
+    st.metric(
+        version,
+        percent(mean),
+        f"{role}, {n_users} users",
+        delta_color=color,  # type: ignore[arg-type]
+        delta_arrow="off",
+        border=True,
+        height="stretch",
+        help=f"Retained characters of the {role.lower()}: how much of what it wrote its users kept.",
+    )
+
+
+def guardrail_line(guardrail: Guardrail) -> None:
+    """A guardrail's state in a badge and its margin in words."""
+    color, icon, word = GUARDRAILS[guardrail.state]
+    margin = f"{guardrail.margin:.0%} of the control" if guardrail.is_relative else points(guardrail.margin)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(word.capitalize(), icon=f":material/{icon}:", color=color)  # type: ignore[arg-type]
+        st.markdown(guardrail.label, width="stretch")
+        st.caption(f"margin {margin}, p {p_words(guardrail.p_value)}")
+
+
+def metric_table(card: Scorecard) -> pd.DataFrame:
+    """Each measure of both arms, the difference with its interval, and p, as words."""
+    return pd.DataFrame(
+        [
+            {
+                "Measure": row.label,
+                card.control: _value(row, row.comparison.mean_control),
+                card.treatment: _value(row, row.comparison.mean_treatment),
+                "Difference": _change(row, row.comparison.effect),
+                "95% interval": _interval(row),
+                "p": p_words(row.comparison.p_value),
+                "Better is": {1: "more", -1: "less"}.get(row.better, "either"),
+            }
+            for row in card.metrics
+        ]
+    )
+
+
+def relative_table(card: Scorecard) -> pd.DataFrame:
+    """Each measure's relative change: name, effect, low, high, better."""
+    return pd.DataFrame(
+        [
+            (
+                row.label.partition(",")[0],
+                row.comparison.relative,
+                row.comparison.relative_low,
+                row.comparison.relative_high,
+                row.better,
+            )
+            for row in card.metrics
+        ],
+        columns=["name", "effect", "low", "high", "better"],
+    ).astype({"effect": float, "low": float, "high": float})
+
+
+def p_words(p: float | None) -> str:
+    """A p-value as people read it."""
+    if p is None:
+        return "unknown"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def visit_seed(experiment_id: str, n_interactions: int) -> int:
+    """A seed of its own for each helping of fresh visits, so that none is served twice."""
+    return zlib.crc32(f"{experiment_id}/{n_interactions}".encode()) % 100_000
+
+
+def _value(row: MetricRow, value: float | None) -> str | None:
+    if value is None or row.metric in SHARES:
+        return percent(value)
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def _change(row: MetricRow, value: float | None) -> str | None:
+    if value is None or row.metric in SHARES:
+        return points(value)
+    return f"{value:+,.0f}" if abs(value) >= 10 else f"{value:+.2g}"
+
+
+def _interval(row: MetricRow) -> str | None:
+    low, high = row.comparison.ci_low, row.comparison.ci_high
+    if low is None or high is None:
+        return None
+    return f"{_change(row, low)} to {_change(row, high)}"
