@@ -56,7 +56,8 @@ The interval is Wilson's, and treats each fact as independent of the others in i
   then a plateau, then a straight line to 0 over the last {decay:.0%}. The schedule counts steps, never seconds.
 - Curriculum by share of the steps: {levels}. {drills:.0%} of the later rows go back to
   the first level.
-- Notes: {generic:.0%} in the generic style, the rest each in a house style of its own, drawn at random.
+- Notes of the last three levels: {generic:.0%} in the generic style, the rest each in a house style of its own, drawn
+  at random. The first two levels are all generic.
 - Half of all possible made-up drug names (by a hash of the name) are kept out of training and used for the test above.
 - Seed {seed} decides the initial weights and every batch. Threads and CPU type change the last bits of the sums, so
   another machine ends near these weights and not on them.
@@ -95,7 +96,7 @@ def write_card(
         threads=threads,
         levels=_levels(),
         drills=curriculum.DRILL_SHARE,
-        generic=curriculum.GENERIC_SHARE,
+        generic=curriculum.LEVELS[-1].generic_share,
         megabytes=len(weights) / 1e6,
         digest=hashlib.sha256(weights).hexdigest(),
         **recipe,

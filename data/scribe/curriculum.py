@@ -14,7 +14,6 @@ from data.scribe.encounters import Encounter, Topic, encounter, is_made_up, is_r
 from data.scribe.notes import generic_note, random_style, styled_note
 from data.scribe.tokenizer import framed
 
-GENERIC_SHARE = 0.6
 GROUP = 4  # steps whose rows are drawn together and sorted by length, so that little is padding
 PAD_ID = 0
 
@@ -22,21 +21,22 @@ PAD_ID = 0
 class Level(NamedTuple):
     """One stage of the curriculum: how many topics a visit has (None for all), which, and how many rows a batch.
 
-    The level ends when its share of all steps is reached.
+    generic_share is that of notes in the generic style; the level ends when `until`, a share of all steps, is reached.
     """
 
     n_topics: int | None
     among: tuple[Topic, ...]
     n_rows: int
+    generic_share: float
     until: float
 
 
 LEVELS = (
-    Level(1, (Topic.PRESCRIPTIONS, Topic.SYMPTOMS), 56, 0.12),
-    Level(2, tuple(Topic), 48, 0.20),
-    Level(4, tuple(Topic), 30, 0.30),
-    Level(7, tuple(Topic), 20, 0.40),
-    Level(None, tuple(Topic), 14, 1.00),
+    Level(1, (Topic.PRESCRIPTIONS, Topic.SYMPTOMS, Topic.VITALS), 56, 1.0, 0.12),
+    Level(2, tuple(Topic), 48, 1.0, 0.20),
+    Level(4, tuple(Topic), 30, 0.6, 0.30),
+    Level(7, tuple(Topic), 20, 0.6, 0.40),
+    Level(None, tuple(Topic), 14, 0.6, 1.00),
 )
 WHOLE_SHARE = 0.75  # of the last level's rows that are visits as they come; the rest are parts with every topic
 DRILL_SHARE = 0.15  # of the rows above the first level that go back to it: prescriptions and who denied what
@@ -60,7 +60,7 @@ def example(seed: int, level: Level) -> Example:
     """One training example; made-up drug names come from the half that is not reserved for testing."""
     rng = random.Random(seed * 104_729 + 3)
     visit = _unreserved(rng, seed, level)
-    is_generic = rng.random() < GENERIC_SHARE
+    is_generic = rng.random() < level.generic_share
     note = generic_note(visit) if is_generic else styled_note(visit, random_style(rng), rng)
     return Example(framed(visit.transcript), note)
 

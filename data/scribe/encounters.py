@@ -8,7 +8,7 @@ any of it, and the facts mean nothing medically.
 import random
 import re
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from organism.records import FactCheck
 
 WORD_FOR_NUMBER_SHARE = 0.5
 SMALL_TALK_SHARE = 0.15
+REPORTED_FIRST_SHARE = 0.7
 
 
 class Topic(StrEnum):
@@ -161,6 +162,13 @@ def symptoms_right(visit: Encounter, note: str) -> SymptomCount:
     return SymptomCount(right, len(visit.symptoms))
 
 
+def listed(items: Sequence[str], last: str) -> str:
+    """The items as English lists them: "a", "a and b", "a, b and c"."""
+    if len(items) < 2:
+        return "".join(items)
+    return ", ".join(items[:-1]) + f" {last} {items[-1]}"
+
+
 def is_reserved(name: str) -> bool:
     """Whether a made-up drug name belongs to the half that pre-training never sees, so that it can be tested on."""
     return zlib.crc32(name.encode()) % 2 == 0
@@ -300,14 +308,13 @@ def _talk_severity(visit: Encounter, rng: random.Random) -> list[str]:
 
 
 def _talk_symptoms(visit: Encounter, rng: random.Random) -> list[str]:
-    """Question and answer a symptom; the answer repeats the word, so that yes or no stands beside it."""
-    yes = ("Yes, {}.", "Yes, {}, a lot.", "Yes, {} now and then.")
-    no = ("No {}.", "No, no {}.", "No {} at all.")
-    lines = []
-    for name, present in visit.symptoms:
-        asked = rng.choice(("Any {}?", "Have you had {}?", "What about {}?")).format(name)
-        lines += [f"D: {asked}", "P: " + rng.choice(yes if present else no).format(name)]
-    return lines
+    """What the patient has and what the patient denies, each in one answer, with yes or no beside the word."""
+    have = rng.choice(("Yes, {}.", "I have had {}.", "Yes, I noticed {}.")).format(listed(visit.present, "and"))
+    asked = rng.choice(("Any {}?", "Have you had {}?", "What about {}?")).format(listed(visit.absent, "or"))
+    deny = rng.choice((", no ", " and no ")).join(visit.absent)
+    reported = ["D: " + rng.choice(("Anything else?", "Any other symptoms?", "What else?")), f"P: {have}"]
+    denied = [f"D: {asked}", "P: " + rng.choice(("No {}.", "No, no {}.")).format(deny)]
+    return reported + denied if rng.random() < REPORTED_FIRST_SHARE else denied + reported
 
 
 def _talk_history(visit: Encounter, rng: random.Random) -> list[str]:
@@ -348,9 +355,9 @@ def _talk_diagnosis(visit: Encounter, rng: random.Random) -> list[str]:
 
 def _talk_prescriptions(visit: Encounter, rng: random.Random) -> list[str]:
     wordings = (
-        "I'll start you on {0}, {1} milligrams, {2}",
-        "Take {0} {1} milligrams {2}",
-        "I'm prescribing {1} milligrams of {0} {2}",
+        "I'll start you on {} {} milligrams {}",
+        "Take {} {} milligrams {}",
+        "I'm prescribing {} {} milligrams {}",
     )
     lines = []
     for drug, dose_mg, frequency, days in visit.prescriptions:

@@ -6,11 +6,10 @@ the house style without having met it as a whole.
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
-from data.scribe.encounters import Encounter, Prescription, Topic
+from data.scribe.encounters import Encounter, Prescription, Topic, listed
 from data.scribe.lexicon import SHORT_SYMPTOMS, Term
 
 T = TypeVar("T")
@@ -311,9 +310,9 @@ def _words(visit: Encounter, style: Style) -> dict[str, object]:
         "length": visit.duration.words,
         "short_length": visit.duration.short,
         "severity": visit.severity,
-        "present": _join(present, "and"),
-        "absent": _join(absent, "and"),
-        "absent_or": _join(absent, "or"),
+        "present": listed(present, "and"),
+        "absent": listed(absent, "and"),
+        "absent_or": listed(absent, "or"),
         "plus": " ".join("+" + name for name in present),
         "minus": " ".join("-" + name for name in absent),
         "diagnosis": visit.complaint.diagnosis,
@@ -336,7 +335,7 @@ def _history(visit: Encounter, style: Style) -> str:
         return ""
     if style.short_history:
         return ", ".join(term.short for term in visit.history) + "."
-    return _capital(_join([term.written for term in visit.history], "and")) + "."
+    return _capital(listed([term.written for term in visit.history], "and")) + "."
 
 
 def _allergy(visit: Encounter, style: Style) -> str:
@@ -363,8 +362,8 @@ def _vitals(visit: Encounter, words: VitalWords) -> str:
         "oxygen": words.oxygen.format(visit.oxygen_percent),
     }
     taken = [written[name] for name in visit.vitals_taken]
-    listed = _join(taken, "and") if words.between == "and" else words.between.join(taken)
-    return f"{words.lead}{listed}."
+    joined = listed(taken, "and") if words.between == "and" else words.between.join(taken)
+    return f"{words.lead}{joined}."
 
 
 def _orders(visit: Encounter, style: Style) -> list[str]:
@@ -388,12 +387,6 @@ def _prescription(rx: Prescription, style: Style) -> str:
     often = rx.frequency.short if style.short_frequency else rx.frequency.written
     order = style.prescription.order.format(drug=rx.drug, dose=rx.dose_mg, often=often)
     return order + (style.prescription.course.format(days=rx.days) if rx.days else "") + "."
-
-
-def _join(items: Sequence[str], last: str) -> str:
-    if len(items) < 2:
-        return "".join(items)
-    return ", ".join(items[:-1]) + f" {last} {items[-1]}"
 
 
 def _capital(text: str) -> str:

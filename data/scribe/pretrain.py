@@ -222,7 +222,7 @@ def _rounded(progress: Progress) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Pre-train the scribe's base model on synthetic visits.")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
-    parser.add_argument("--steps", type=int, default=2600, help="optimizer steps in all (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1800, help="optimizer steps in all (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="initial weights and data (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--save-every", type=float, default=240.0, help="seconds between checkpoints")

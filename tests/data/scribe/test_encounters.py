@@ -39,8 +39,7 @@ def test_every_fact_that_is_checked_was_said_aloud(seed: int) -> None:
     said = visit.transcript
     assert f"{visit.age} year old {visit.person}" in said
     for rx in visit.prescriptions:
-        ordered = f"{rx.drug},? {rx.dose_mg} milligrams|{rx.dose_mg} milligrams of {rx.drug}"
-        assert re.search(ordered, said)
+        assert f" {rx.drug} {rx.dose_mg} milligrams " in said
         assert rx.days is None or f"for {rx.days} days" in said
     numbers = {
         "pressure": f"{visit.systolic} over {visit.diastolic}",
@@ -54,10 +53,11 @@ def test_every_fact_that_is_checked_was_said_aloud(seed: int) -> None:
 
 
 @given(seeds)
-def test_yes_and_no_stand_beside_the_symptom_they_are_about(seed: int) -> None:
-    answers = re.findall(r"^P: (.*)$", encounter(seed).transcript, re.MULTILINE)
-    for symptom in encounter(seed).symptoms:
-        wording = r"^Yes, {}" if symptom.present else r"^No,?( no)? {}"
+def test_yes_and_no_stand_beside_the_symptoms_they_are_about(seed: int) -> None:
+    visit = encounter(seed)
+    answers = re.findall(r"^P: (.*)$", visit.transcript, re.MULTILINE)
+    for symptom in visit.symptoms:
+        wording = r"^(Yes, |I have had )(?!no ).*{}" if symptom.present else r"[Nn]o {}"
         assert any(re.search(wording.format(symptom.name), answer) for answer in answers)
 
 
