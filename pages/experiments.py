@@ -86,8 +86,8 @@ with st.grid(4, min_column_width=180):
         height="stretch",
         help="Retained characters of the treatment minus the control, with its 95% interval. Users are the units.",
     )
-    scorecards.arm(card.treatment, card.mean_treatment, card.n_treatment, "Treatment", "primary")
-    scorecards.arm(card.control, card.mean_control, card.n_control, "Control", "gray")
+    scorecards.arm(card.treatment, card.mean_treatment, card.n_treatment, "Treatment")
+    scorecards.arm(card.control, card.mean_control, card.n_control, "Control")
     st.metric(
         "Split as planned?",
         "Yes" if card.srm_p_value >= 0.001 else "No",
@@ -125,8 +125,7 @@ with right.container(border=True, height="stretch"):
             "metrics",
         )
 
-left, right = st.columns([1.4, 1], gap="small")
-with left.container(border=True, height="stretch"):
+with st.container(border=True):
     st.header("In its own units", anchor=False)
     st.dataframe(
         scorecards.metric_table(card),
@@ -135,18 +134,19 @@ with left.container(border=True, height="stretch"):
         alt="Each measure of both versions with the difference, its interval and p",
     )
     if card.request_sentence:
-        user, request = scorecards.p_words(card.p_value), scorecards.p_words(card.request_level.p_value)
-        st.markdown(f"**By user: p {user}**  ~~by single draft: p {request}~~", help=literal(card.request_sentence))
+        st.markdown(scorecards.unit_line(card))
         st.caption(literal(card.request_sentence))
-with right.container(border=True, height="stretch"):
+
+left, right = st.columns(2, gap="small")
+with left.container(border=True, height="stretch"):
     st.header("Guardrails", anchor=False)
     for guardrail in card.guardrails:
         scorecards.guardrail_line(guardrail)
-    with st.expander("The rules, in order", icon=":material/gavel:"):
-        for rule in RULES:
-            fired = rule.name == card.rule
-            words = f"{cards.VERDICTS[rule.verdict][2]}: {literal(rule.when)}"
-            st.markdown(f":material/arrow_right_alt: **{words}**" if fired else f":gray[{words}]")
+with right.container(border=True, height="stretch"):
+    st.header("The rules, in order", anchor=False)
+    for rule in RULES:
+        words = f"{cards.VERDICTS[rule.verdict][2]} when {literal(rule.when)}"
+        st.markdown(f":material/arrow_right_alt: **{words}**" if rule.name == card.rule else f":gray[{words}]")
 
 if cards.presenting():
     cards.present_button()

@@ -1,3 +1,1 @@
-import streamlit as st
-
-st.title("x")
+"""Home: is the loop alive, what did it eat, what did that become, and what needs a person."""

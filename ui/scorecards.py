@@ -14,16 +14,17 @@ GUARDRAILS = {
     GuardrailState.BROKEN: ("red", "cancel", "broken"),
     GuardrailState.OPEN: ("orange", "hourglass_top", "not settled"),
 }
+PER_1000 = "cost_usd"
 SHARES = ("retained_char_rate", "written_share", "accepted")
 
 
-def arm(version: str, mean: float | None, n_users: int, role: str, color: str) -> None:
-    """One arm's retained characters, under its version's name, in its color."""
+def arm(version: str, mean: float | None, n_users: int, role: str) -> None:
+    """One arm's retained characters, under its version's name."""
     st.metric(
         version,
         percent(mean),
         f"{role}, {n_users} users",
-        delta_color=color,  # type: ignore[arg-type]
+        delta_color="off",
         delta_arrow="off",
         border=True,
         height="stretch",
@@ -46,7 +47,7 @@ def metric_table(card: Scorecard) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "Measure": row.label,
+                "Measure": "Cost of 1,000 drafts, USD" if row.metric == PER_1000 else row.label,
                 card.control: _value(row, row.comparison.mean_control),
                 card.treatment: _value(row, row.comparison.mean_treatment),
                 "Difference": _change(row, row.comparison.effect),
@@ -83,6 +84,12 @@ def p_words(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
+def unit_line(card: Scorecard) -> str:
+    """The right p beside the one that a test over single drafts would claim, struck through."""
+    right, wrong = card.p_value, card.request_level.p_value
+    return f"By user, p = {right:.2g}. ~~By single draft, p = {wrong:.2g}.~~" if right and wrong else ""
+
+
 def visit_seed(experiment_id: str, n_interactions: int) -> int:
     """A seed of its own for each helping of fresh visits, so that none is served twice."""
     return zlib.crc32(f"{experiment_id}/{n_interactions}".encode()) % 100_000
@@ -91,13 +98,18 @@ def visit_seed(experiment_id: str, n_interactions: int) -> int:
 def _value(row: MetricRow, value: float | None) -> str | None:
     if value is None or row.metric in SHARES:
         return percent(value)
-    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+    return _plain(row, value)
 
 
 def _change(row: MetricRow, value: float | None) -> str | None:
     if value is None or row.metric in SHARES:
         return points(value)
-    return f"{value:+,.0f}" if abs(value) >= 10 else f"{value:+.2g}"
+    return ("+" if value > 0 else "") + _plain(row, value)
+
+
+def _plain(row: MetricRow, value: float) -> str:
+    scaled = value * 1000 if row.metric == PER_1000 else value
+    return f"{scaled:,.0f}" if abs(scaled) >= 10 else f"{scaled:.3g}"
 
 
 def _interval(row: MetricRow) -> str | None:

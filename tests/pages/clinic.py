@@ -1,6 +1,6 @@
 """A small finished turn for page tests, made in seconds and without a model: drafts come from the demo's note writers.
 
-Six weeks of sixteen simulated physicians; a version is trained after the fourth, tested against the base in the
+Six weeks of 28 simulated physicians; a version is trained after the fourth, tested against the base in the
 last two, decided and live. `python -m tests.pages.clinic DIR` writes it into a new workspace.
 """
 
@@ -30,7 +30,7 @@ from organism.store.schema import open_store
 from organism.store.training_runs import TrainingRun, insert_run
 
 WEEKS, TESTED_FROM = 6, 4
-N_PHYSICIANS, PER_WEEK = 16, 5
+N_PHYSICIANS, PER_WEEK = 28, 3
 WEEK = timedelta(weeks=1)
 
 
