@@ -1,8 +1,8 @@
 """Tokens per second of one LoRA run: TRL as it is, ours, and the plainest torch loop, on the same batches.
 
 `python -m bench.train [ROUNDS]`. All three train the same adapter on the same rows in the same order, one after the
-other within a round, in another order each round; what counts is the ratio within a round, on a quiet machine. On a busy
-one look at the ratio by processor time, which neighbors disturb less.
+other within a round, in another order each round. What counts is the ratio within a round, on a quiet machine; on a
+busy one look at the ratio by processor time, which neighbors disturb less.
 """
 
 import os

@@ -164,7 +164,10 @@ class DraftServer:
         with self._lock:
             if self._closed:
                 raise RunError("the draft server is closed; open the workspace again before asking for drafts")
-            if self._child is None or not self._child.is_alive:
+            if self._child is not None and not self._child.is_alive:
+                self._child.close()
+                self._child = None
+            if self._child is None:
                 self._child = _Child(self.workspace)
             return self._child
 

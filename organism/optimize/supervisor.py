@@ -65,12 +65,11 @@ class Supervisor:
     def look(self, now: datetime) -> None:
         """One round: follow what runs, then start what waits."""
         runs = read_active_runs(self.store)
-        for run in runs:
-            if run.status is not RunStatus.QUEUED:
-                self._follow(run, now)
-        for run in runs:
-            if run.status is RunStatus.QUEUED:
-                self._launch(run, now)
+        at_work = [run for run in runs if run.status is not RunStatus.QUEUED]
+        for run in at_work:
+            self._follow(run, now)
+        if runs and not at_work:
+            self._launch(runs[0], now)
 
     def _watch(self) -> None:
         while not self._closing.is_set():
