@@ -127,5 +127,3 @@ def _browser() -> Check:
         True,
         found or "not installed; only the browser tests want it (apt-get install chromium)",
     )
-
-

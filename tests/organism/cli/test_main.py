@@ -45,7 +45,18 @@ def test_an_unknown_command_is_bad_input(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_missing_file_is_bad_input_in_words_and_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["import", str(tmp_path / "no.csv"), "--kind", "feedback", "--no-demo", "--workspace", str(tmp_path / "w"), "--json"])
+    code = main(
+        [
+            "import",
+            str(tmp_path / "no.csv"),
+            "--kind",
+            "feedback",
+            "--no-demo",
+            "--workspace",
+            str(tmp_path / "w"),
+            "--json",
+        ]
+    )
     printed = capsys.readouterr()
     assert code == 2
     assert "no.csv" in json.loads(printed.out)["error"]
@@ -66,7 +77,14 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_import_then_sources_then_backup_and_restore(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = tmp_path / "drafts.jsonl"
-    good = {"loop": "mail", "source": "crm", "external_id": "1", "occurred_at": "2026-11-01T10:00:00Z", "user_key": "u", "output": "hi"}
+    good = {
+        "loop": "mail",
+        "source": "crm",
+        "external_id": "1",
+        "occurred_at": "2026-11-01T10:00:00Z",
+        "user_key": "u",
+        "output": "hi",
+    }
     rows.write_text(json.dumps(good) + "\n" + json.dumps({**good, "external_id": "2", "latency_ms": "soon"}) + "\n")
     place = ["--workspace", str(tmp_path / "w"), "--no-demo", "--json"]
 
@@ -92,5 +110,7 @@ def test_doctor_finds_a_cut_model_and_says_how_to_mend_it(tmp_path: Path) -> Non
 
 
 def test_the_module_is_the_same_command() -> None:
-    shown = subprocess.run([sys.executable, "-m", "organism", "--version"], capture_output=True, text=True, cwd=ROOT, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "organism", "--version"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert shown.stdout.startswith("organism ")
