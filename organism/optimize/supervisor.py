@@ -26,7 +26,14 @@ from organism.store.database import Cursor, DatabaseError, Store
 from organism.store.evaluations import EvalRun, insert_evaluation
 from organism.store.loops import read_loops
 from organism.store.model_versions import ensure_base, insert_version, next_name
-from organism.store.training_runs import TrainingRun, change_run, claim_run, read_active_runs, update_run
+from organism.store.training_runs import (
+    TrainingRun,
+    change_run,
+    claim_run,
+    is_done,
+    read_active_runs,
+    update_run,
+)
 
 POLL_SECONDS = 0.5
 STARTING = timedelta(seconds=30)
@@ -117,14 +124,7 @@ class Supervisor:
         """Copy the child's word into the store, when it is news."""
         if status.state is RunStatus.QUEUED:
             return
-        news: dict[str, Any] = {
-            "status": str(status.state),
-            "message": status.message,
-            "step": status.step,
-            "total_steps": status.total_steps,
-            "loss": status.loss,
-            "tokens_per_second": status.tokens_per_second,
-        }
+        news = _news(status)
         if any(value != getattr(run, name) for name, value in news.items()):
             update_run(self.store, run.run_id, news)
 
@@ -181,26 +181,14 @@ def why_it_died(folder: RunFolder) -> str:
 
 def register(store: Store, run: TrainingRun, folder: RunFolder, now: datetime) -> None:
     """Make a finished run a model version with its evaluation, all in one transaction; a second time does nothing."""
-    evaluation = read_result(folder.evaluation)
-    loops = read_loops(store).set_index("loop_id")["name"]
-    stem = short_name(loops[run.loop_id])
+    evaluation, last = read_result(folder.evaluation), folder.status()
+    stem = short_name(read_loops(store).set_index("loop_id")["name"][run.loop_id])
 
     def work(cursor: Cursor) -> None:
-        state = cursor.execute("SELECT status FROM training_runs WHERE run_id = ?", [run.run_id]).fetchall()
-        if state[0][0] == RunStatus.DONE:
+        if is_done(cursor, run.run_id):
             return
         base_id = ensure_base(cursor, run.loop_id, run.config["base"], now)
-        version = ModelVersion(
-            model_version_id=new_id(now),
-            loop_id=run.loop_id,
-            name=next_name(cursor, run.loop_id, stem),
-            base_path=run.config["base"],
-            adapter_path=f"workspace:runs/{run.run_id}/adapter",
-            run_id=run.run_id,
-            dataset_id=run.dataset_id,
-            reward_design_id=run.reward_design_id,
-            created_at=now,
-        )
+        version = _version(run, next_name(cursor, run.loop_id, stem), now)
         insert_version(cursor, version)
         record = EvalRun(
             eval_run_id=new_id(now),
@@ -213,20 +201,30 @@ def register(store: Store, run: TrainingRun, folder: RunFolder, now: datetime) -
             created_at=now,
         )
         insert_evaluation(cursor, record, evaluation["rows"])
-        last = folder.status()
-        news = {
-            "status": str(RunStatus.DONE),
-            "message": last.message,
-            "step": last.step,
-            "total_steps": last.total_steps,
-            "loss": last.loss,
-            "tokens_per_second": last.tokens_per_second,
-            "finished_at": now,
-            "model_version_id": version.model_version_id,
-        }
-        change_run(cursor, run.run_id, news)
+        made = {"finished_at": now, "model_version_id": version.model_version_id}
+        change_run(cursor, run.run_id, {**_news(last), **made})
 
     store.write(work, "training_runs", "model_versions", "eval_runs")
+
+
+def _version(run: TrainingRun, name: str, now: datetime) -> ModelVersion:
+    return ModelVersion(
+        model_version_id=new_id(now),
+        loop_id=run.loop_id,
+        name=name,
+        base_path=run.config["base"],
+        adapter_path=f"workspace:runs/{run.run_id}/adapter",
+        run_id=run.run_id,
+        dataset_id=run.dataset_id,
+        reward_design_id=run.reward_design_id,
+        created_at=now,
+    )
+
+
+def _news(status: Status) -> dict[str, Any]:
+    """What the child says, in the columns of the store."""
+    said = {name: getattr(status, name) for name in ("message", "step", "total_steps", "loss", "tokens_per_second")}
+    return {"status": str(status.state), **said}
 
 
 def read_result(file: Path) -> dict[str, Any]:

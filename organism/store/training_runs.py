@@ -93,6 +93,12 @@ def find_twin(cursor: Cursor, run: TrainingRun) -> str | None:
     return next((run_id for run_id, config in found if json.loads(config) == run.config), None)
 
 
+def is_done(cursor: Cursor, run_id: str) -> bool:
+    """Whether the run was registered already, as seen inside the writer's transaction."""
+    found = cursor.execute("SELECT status FROM training_runs WHERE run_id = ?", [run_id]).fetchall()
+    return bool(found) and found[0][0] == RunStatus.DONE
+
+
 def claim_run(cursor: Cursor, run_id: str, now: datetime) -> bool:
     """Take a queued run to start it; False when another is at work, or somebody else took it."""
     claimed = cursor.execute(
