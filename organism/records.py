@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
-from uuid import UUID
 
 
 class EventKind(StrEnum):
@@ -144,4 +143,5 @@ def event_id(occurred_at: datetime, source: str, external_id: str) -> str:
 def _uuid7(at: datetime, bits: int) -> str:
     ms = int(at.replace(tzinfo=UTC).timestamp() * 1000) & ((1 << 48) - 1)
     high, low = bits >> 62, bits & ((1 << 62) - 1)
-    return str(UUID(int=ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))
+    text = f"{ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

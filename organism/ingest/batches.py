@@ -104,23 +104,25 @@ def _event(
     loop_id_of: Callable[[str], str],
     now: datetime,
 ) -> Event | Rejected:
-    row = row | _unsaid(row, defaults)
+    """The row itself becomes the event: it was made for this batch alone."""
+    row.update(_unsaid(row, defaults))
     if reason := _lacks(kind, row, now):
         return Rejected(reason, plain(row))
+    if kind is EventKind.INTERACTIONS and (attributes := row.get("attributes")):
+        try:
+            row["attributes"] = json.dumps(attributes, allow_nan=False)
+        except ValueError:
+            return Rejected("attributes holds NaN or infinity; JSON has no such numbers", plain(row))
     at = row.get("occurred_at")
-    columns = {**row, "occurred_at": now if at is None else naive_utc(at), "created_at": now}
-    columns[_ID[kind]] = event_id(columns["occurred_at"], row["source"], row["external_id"])
+    row["occurred_at"] = happened = now if at is None else naive_utc(at)
+    row["created_at"] = now
+    row[_ID[kind]] = event_id(happened, row["source"], row["external_id"])
     if kind is EventKind.FEEDBACK:
-        return _feedback(position, columns)
-    columns["loop_id"] = loop_id_of(row["loop"])
+        return _feedback(position, row)
+    row["loop_id"] = loop_id_of(row["loop"])
     if kind is EventKind.INTERACTIONS:
-        columns["is_synthetic"] = bool(row.get("is_synthetic"))
-        if attributes := row.get("attributes"):
-            try:
-                columns["attributes"] = json.dumps(attributes, allow_nan=False)
-            except ValueError:
-                return Rejected("attributes holds NaN or infinity; JSON has no such numbers", plain(row))
-    return Event(position, columns, None)
+        row["is_synthetic"] = bool(row.get("is_synthetic"))
+    return Event(position, row, None)
 
 
 _ID = {
