@@ -99,7 +99,7 @@ def retained_by_week(
     return figure
 
 
-def flow(labels: Sequence[str], links: Sequence[tuple[int, int, float, str]], palette: Palette) -> go.Figure:
+def flow(labels: Sequence[str], palette: Palette, links: Sequence[tuple[int, int, float, str]]) -> go.Figure:
     """A sankey: links are (from, to, amount, tone) with tone one of good, warn, bad, plain."""
     tones = {"good": palette.treatment, "warn": palette.warn, "bad": palette.bad, "plain": palette.control}
     by_node = {0: "plain"} | {target: tone for _, target, _, tone in links}
