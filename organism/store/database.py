@@ -58,8 +58,13 @@ class Store:
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
         """A cursor of the calling thread's own, closed at the end of the block."""
-        with self._connection.cursor() as cursor:
-            yield cursor
+        try:
+            with self._connection.cursor() as cursor:
+                yield cursor
+        except (duckdb.FatalException, duckdb.ConnectionException) as error:
+            raise StoreError(
+                f"the database cannot be read now: {_first_line(error)}. Try again in a moment."
+            ) from error
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a read, as tuples."""
@@ -121,46 +126,59 @@ class Store:
         return done
 
     def _drain(self) -> None:
-        with self._connection.cursor() as cursor:
-            while (job := self._jobs.get()) is not None:
-                group, last = [job], False
-                while len(group) < MAX_GROUP and not self._jobs.empty():
-                    following = self._jobs.get()
-                    if following is None:
-                        last = True
-                        break
-                    group.append(following)
-                self._commit(cursor, group)
-                if last:
-                    return
+        last = False
+        while not last and (job := self._jobs.get()) is not None:
+            group = [job]
+            while len(group) < MAX_GROUP and not self._jobs.empty():
+                following = self._jobs.get()
+                if following is None:
+                    last = True
+                    break
+                group.append(following)
+            self._commit(group)
 
-    def _commit(self, cursor: Cursor, group: list[_Job]) -> None:
+    def _commit(self, group: list[_Job]) -> None:
         try:
-            results = self._attempt(cursor, group)
+            with self._connection.cursor() as cursor:
+                results = self._attempt(cursor, group)
         except Exception as error:
-            with contextlib.suppress(duckdb.Error):
-                cursor.rollback()
+            if isinstance(error, duckdb.FatalException | duckdb.ConnectionException):
+                self._reopen()
             if len(group) == 1:
                 group[0].done.set_exception(_explained(error))
                 return
             for job in group:
-                self._commit(cursor, [job])
+                self._commit([job])
             return
         for job, result in zip(group, results, strict=True):
             job.done.set_result(result)
 
+    def _reopen(self) -> None:
+        """Open the file anew after an error from which DuckDB does not go on, such as a checkpoint on a full disk.
+
+        What was acknowledged is in the log. When this fails too, the next write tries it again.
+        """
+        with contextlib.suppress(duckdb.Error, StoreError):
+            self._connection.close()
+            self._connection = _connect(self.path)
+
     def _attempt(self, cursor: Cursor, group: list[_Job]) -> list[Any]:
-        cursor.begin()
-        results = _run_together(cursor, group)
         touched = sorted({table for job in group for table in job.tables})
-        for table in touched:
+        versions = [self._versions.get(table, 0) + 1 for table in touched]
+        cursor.begin()
+        try:
+            results = _run_together(cursor, group)
             cursor.execute(
-                "INSERT INTO table_versions VALUES (?, ?) ON CONFLICT DO UPDATE SET version = excluded.version",
-                [table, self._versions.get(table, 0) + 1],
+                "INSERT INTO table_versions SELECT unnest(?::VARCHAR[]), unnest(?::BIGINT[]) "
+                "ON CONFLICT DO UPDATE SET version = excluded.version",
+                [touched, versions],
             )
-        cursor.commit()
-        for table in touched:
-            self._versions[table] = self._versions.get(table, 0) + 1
+            cursor.commit()
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                cursor.rollback()
+            raise
+        self._versions.update(zip(touched, versions, strict=True))
         return results
 
 
@@ -194,6 +212,11 @@ def _connect_message(path: Path, found: str) -> str:
         return (
             f"{path.parent} is already open in process {holder[1]}{_address(path.parent)}; one process owns a "
             "workspace. Use that one, stop it, or choose another folder with --workspace."
+        )
+    if "not a valid DuckDB" in found:
+        return (
+            f"{path} is not a database of Organism, or is broken; nothing was changed. Move it aside and restore a "
+            "backup with `organism restore FILE`, or choose another folder with --workspace."
         )
     return f"{path} could not be opened: {_first_line(found)}. Check the folder's rights and free space."
 
