@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.scribe import first_turn, physicians
+from data.scribe.draft_pool import DraftPool
 from data.scribe.first_turn import EXPERIMENT_KEY, FirstTurn, TurnSize
-from data.scribe.weeks import Clinic, Draft, Drafter, Ledger
+from data.scribe.weeks import N_WEEKS, Clinic, Ledger
 from organism.config import ROOT
-from organism.lm.decoder import Decoder
 
 BASE_FOLDER = ROOT / "data" / "scribe" / "base"
 BASE, TUNED = "base", "scribe-1"
+VARIANTS = {"control": BASE, "treatment": TUNED}
 MEASURED = "measured.json"
-MAX_NEW_TOKENS = 256
-BATCH_SIZE = 24
+SAID = ("before", "after", "ceiling", "facts_before", "facts_after")
 
 _SHARED = [("occurred_at", pa.timestamp("us")), ("source", pa.string()), ("external_id", pa.string())]
 SCHEMAS = {
@@ -90,46 +91,42 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How big a history to make; the defaults are the shipped one, tests take less."""
+    """How big a history to make; the defaults are the shipped one, tests take less.
+
+    `threads` are torch's while training, and another number may change the last bit; `jobs` draft side by side, and
+    their number changes nothing.
+    """
 
     seed: int = 0
     n_physicians: int = physicians.N_PHYSICIANS
     load: float = 1.0
     threads: int = 2
+    jobs: int = 2
     turn: TurnSize = field(default_factory=TurnSize)
 
 
 def make(plan: Plan, base: Path, scratch: Path, say: Say) -> tuple[Ledger, FirstTurn]:
     """Live the eight weeks; the run folder and the adapter of the first turn are left in `scratch`."""
     clinic = Clinic(seed=plan.seed, staff=physicians.physicians()[: plan.n_physicians], load=plan.load)
-    drafters = {BASE: drafter(base, None, plan.threads)}
+    with ExitStack() as pools:
+        drafters = {BASE: pools.enter_context(DraftPool(base, None, plan.jobs)).draft}
 
-    def live(variant_of: Callable[[physicians.Physician], str], experiment: str | None = None) -> None:
-        clinic.live(variant_of, drafters, experiment)
-        say(f"week {len(clinic.active_by_week)} of 8: {len(clinic.ledger.interactions)} drafts so far")
+        def live(variant_of: Callable[[physicians.Physician], str], experiment: str | None = None) -> None:
+            clinic.live(variant_of, drafters, experiment)
+            say(f"week {len(clinic.active_by_week)} of {N_WEEKS}: {len(clinic.ledger.interactions)} drafts so far")
 
-    for _ in range(3):
+        for _ in range(3):
+            live(lambda who: BASE)
+        turn = first_turn.train(clinic.ledger, plan.turn, base, scratch, seed=plan.seed, threads=plan.threads)
+        say(f"trained {TUNED}: {json.dumps({name: turn.evaluation['summary'][name] for name in SAID})}")
+        drafters[TUNED] = pools.enter_context(DraftPool(base, turn.adapter, plan.jobs)).draft
         live(lambda who: BASE)
-    turn = first_turn.train(clinic.ledger, plan.turn, base, scratch, seed=plan.seed, threads=plan.threads)
-    say(f"trained {TUNED}: {json.dumps({k: turn.evaluation['summary'][k] for k in ('before', 'after', 'ceiling')})}")
-    drafters[TUNED] = drafter(base, turn.adapter, plan.threads)
-    live(lambda who: BASE)
-    arms = first_turn.arms(who.user_key for who in clinic.staff)
-    for _ in range(2):
-        live(lambda who: {"control": BASE, "treatment": TUNED}[arms[who.user_key].arm], EXPERIMENT_KEY)
-    for _ in range(2):
-        live(lambda who: TUNED)
+        arms = first_turn.arms(who.user_key for who in clinic.staff)
+        for _ in range(2):
+            live(lambda who: VARIANTS[arms[who.user_key].arm], EXPERIMENT_KEY)
+        for _ in range(2):
+            live(lambda who: TUNED)
     return clinic.ledger, turn
-
-
-def drafter(base: Path, adapter: Path | None, threads: int) -> Drafter:
-    """Greedy drafts of one model."""
-    decoder = Decoder.from_folder(base, adapter, threads=threads)
-
-    def draft(prompts: Sequence[str]) -> Sequence[Draft]:
-        return decoder.generate(prompts, max_new_tokens=MAX_NEW_TOKENS, batch_size=BATCH_SIZE)
-
-    return draft
 
 
 def write(ledger: Ledger, turn: FirstTurn, out: Path, versions: Path, *, plan: Plan, base: Path, command: str) -> None:
@@ -233,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         n_physicians=args.physicians,
         load=args.load,
         threads=args.threads,
+        jobs=args.jobs,
         turn=TurnSize(n_train=args.train_rows, n_heldout=args.heldout_rows, epochs=args.epochs),
     )
     versions = args.versions or args.out.parent / "versions"
@@ -259,7 +257,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--physicians", type=int, default=physicians.N_PHYSICIANS)
     parser.add_argument("--load", type=float, default=1.0, help="scales the visits of a week")
-    parser.add_argument("--threads", type=int, default=2, help="of torch; another number may change a draft")
+    parser.add_argument("--threads", type=int, default=2, help="of torch in training; another may change the result")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that draft side by side")
     parser.add_argument("--train-rows", type=int, default=size.n_train)
     parser.add_argument("--heldout-rows", type=int, default=size.n_heldout)
     parser.add_argument("--epochs", type=int, default=size.epochs)

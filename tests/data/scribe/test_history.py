@@ -163,3 +163,17 @@ def test_differences_name_the_file_that_changed():
     assert history.differences(kept, kept) == []
     made = {**kept, "files": {"a.parquet": "2" * 64}}
     assert history.differences(kept, made) == ["a.parquet: kept 111111111111, made 222222222222"]
+
+
+@pytest.mark.slow
+def test_the_command_makes_the_same_bytes_twice(tmp_path, capsys):
+    """Eight physicians with few visits: really drafted, trained and evaluated, twice."""
+    small = "--physicians 8 --load 0.3 --train-rows 24 --heldout-rows 6 --epochs 1 --threads 1".split()
+    command = ["--out", str(tmp_path / "history"), *small]
+    assert history.main(command) == 0
+    assert history.main([*command, "--check"]) == 0
+    assert "byte for byte" in capsys.readouterr().out
+    (tmp_path / "versions" / "scribe-1" / "adapter_config.json").write_text("{}")
+    kept = json.loads((tmp_path / "history" / "manifest.json").read_text())
+    found = {**kept, "files": history.digests(tmp_path / "history", tmp_path / "versions")}
+    assert [line.split(":")[0] for line in history.differences(kept, found)] == ["scribe-1/adapter_config.json"]
