@@ -32,14 +32,19 @@ def read_candidates(store: Store, loop_id: str) -> pd.DataFrame:
     """
     return store.frame(
         """
-        SELECT s.interaction_id::VARCHAR AS interaction_id, s.feedback_id::VARCHAR AS feedback_id, s.user_key,
-            coalesce(i.consent, false) AS consent, coalesce(trim(i.prompt), '') <> ''
-                AND coalesce(trim(coalesce(f.final_text, CASE f.kind WHEN 'accept' THEN i.output END)), '') <> ''
-                AS has_final,
-            md5(trim(i.prompt)) AS prompt_hash, f.occurred_at AS answered_at
-        FROM signals s JOIN interactions i ON i.interaction_id = s.interaction_id
-        JOIN feedback_events f ON f.feedback_id = s.feedback_id
-        WHERE s.loop_id = ? ORDER BY f.occurred_at DESC, s.interaction_id
+        WITH asked AS (
+            SELECT interaction_id, coalesce(consent, false) AS consent, hash(trim(prompt)) AS prompt_hash,
+                coalesce(trim(prompt), '') <> '' AS has_prompt, coalesce(trim(output), '') <> '' AS has_output
+            FROM interactions WHERE loop_id = $1
+        ), said AS (
+            SELECT feedback_id, kind, occurred_at AS answered_at, trim(final_text) <> '' AS has_text
+            FROM feedback_events
+        ), taken AS (SELECT interaction_id, feedback_id, user_key FROM signals WHERE loop_id = $1)
+        SELECT t.interaction_id::VARCHAR AS interaction_id, t.feedback_id::VARCHAR AS feedback_id, t.user_key,
+            a.consent, a.has_prompt AND coalesce(f.has_text, f.kind = 'accept' AND a.has_output) AS has_final,
+            a.prompt_hash, f.answered_at
+        FROM taken t JOIN said f USING (feedback_id) JOIN asked a ON a.interaction_id = t.interaction_id
+        ORDER BY f.answered_at DESC, t.interaction_id
         """,
         [loop_id],
     )

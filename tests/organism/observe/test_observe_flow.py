@@ -344,7 +344,7 @@ def test_what_needs_a_person_is_named_with_its_page_and_goes_when_it_is_done(sto
     assert "The run of October 29 was interrupted" in needed(store, events.loop_id)
     story.run(NOW - 3 * DAY, run_id="r2")
     story.version("scribe-1", NOW - 3 * DAY, run_id="r2")
-    assert list(needed(store, events.loop_id))[0] == "scribe-1 is trained and untested"
+    assert next(iter(needed(store, events.loop_id))) == "scribe-1 is trained and untested"
     story.test(NOW - 2 * DAY)
     assert list(needed(store, events.loop_id)) == ["25 answers wait to be trained on"]
     insert(store, "quarantine", quarantine_id="q", kind="feedback", reason="no kind", row={}, created_at=NOW)
