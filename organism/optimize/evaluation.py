@@ -8,8 +8,10 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import evaluate
 import numpy as np
 
 from organism.errors import RunError
@@ -154,17 +156,16 @@ def summarize(rows: Sequence[Mapping[str, Any]], speed_before: float, speed_afte
     """
     finals = [row["final_text"] for row in rows]
     texts = {which: [row[which] for row in rows] for which in ("before", "after")}
-    kept, written = RetainedCharRate(keep_in_memory=True), WrittenShare(keep_in_memory=True)
-    rates = {which: kept.compute(predictions=texts[which], references=finals) for which in texts}
-    shares = {which: written.compute(predictions=texts[which], references=finals) for which in texts}
+    rates = {which: _score(RetainedCharRate, texts[which], finals) for which in texts}
+    shares = {which: _score(WrittenShare, texts[which], finals) for which in texts}
     gain = _difference(rows, "chars_before", "chars_after", seed)
     return {
-        "before": rates["before"]["retained_char_rate"],
-        "after": rates["after"]["retained_char_rate"],
+        "before": rates["before"],
+        "after": rates["after"],
         "gain": gain.estimate,
         "gain_ci": _pair(gain),
-        "written_share_before": shares["before"]["written_share"],
-        "written_share_after": shares["after"]["written_share"],
+        "written_share_before": shares["before"],
+        "written_share_after": shares["after"],
         "written_share_gain_ci": _pair(_difference(rows, "final_chars", "final_chars", seed)),
         "floor": null_floor(texts["after"], finals, rng=np.random.default_rng(seed)),
         "ceiling": _ceiling(rows),
@@ -177,6 +178,14 @@ def summarize(rows: Sequence[Mapping[str, Any]], speed_before: float, speed_afte
         "n_rows": len(rows),
         "n_users": len({row["user_key"] for row in rows}),
     }
+
+
+def _score(metric: type[evaluate.Metric], drafts: list[str], references: list[str]) -> float | None:
+    """The one figure of a metric. It makes a folder even for what it keeps in memory: here, one that goes away."""
+    with TemporaryDirectory() as folder:
+        scored = metric(keep_in_memory=True, cache_dir=folder).compute(predictions=drafts, references=references)
+    (figure,) = scored.values()
+    return figure
 
 
 def _difference(rows: Sequence[Mapping[str, Any]], den_before: str, den_after: str, seed: int) -> Interval:
@@ -198,14 +207,10 @@ def _difference(rows: Sequence[Mapping[str, Any]], den_before: str, den_after: s
 def _ceiling(rows: Sequence[Mapping[str, Any]]) -> float | None:
     """Retained characters of what the same expert wrote another time, over the rows that have it."""
     seconds = [row for row in rows if row.get("second_final")]
-    scored = (
-        RetainedCharRate(keep_in_memory=True).compute(
-            predictions=[row["second_final"] for row in seconds], references=[row["final_text"] for row in seconds]
-        )
-        if seconds
-        else {"retained_char_rate": None}
-    )
-    return scored["retained_char_rate"]
+    if not seconds:
+        return None
+    texts = [row["second_final"] for row in seconds]
+    return _score(RetainedCharRate, texts, [row["final_text"] for row in seconds])
 
 
 def _fact_figures(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
@@ -223,12 +228,7 @@ def _facts_of(rows: Sequence[Mapping[str, Any]], kind: str | None, seed: int) ->
     """before, after, gain_ci and n of the facts of one kind, or of all."""
     facts = [[fact for fact in row["measures"]["facts"] if kind in (None, fact["kind"])] for row in rows]
     checks = [json.dumps(row_facts) for row_facts in facts]
-    accuracy = {
-        which: FactAccuracy(keep_in_memory=True).compute(predictions=[row[which] for row in rows], references=checks)[
-            "fact_accuracy"
-        ]
-        for which in ("before", "after")
-    }
+    accuracy = {which: _score(FactAccuracy, [row[which] for row in rows], checks) for which in ("before", "after")}
     asked = [len(row_facts) for row_facts in facts]
     change = paired_bootstrap(
         [sum(fact["before"] for fact in row_facts) for row_facts in facts],

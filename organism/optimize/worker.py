@@ -116,6 +116,7 @@ def _remember(run: RunFolder, where: dict[str, Any]) -> dict[str, Any]:
 def main(folder: Path) -> int:
     """Work on the run in this folder; 0 when it ended as asked (done or stopped), 1 when it failed."""
     os.environ.update(ENVIRONMENT)
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one adapter needs one accelerator
     os.nice(NICENESS)
     worker = Worker(RunFolder(folder.resolve()))
 
