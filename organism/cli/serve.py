@@ -2,20 +2,25 @@
 
 import argparse
 import errno
+import logging
 import os
 import socket
 import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
-from http.client import HTTPConnection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from organism.cli.output import Result
 from organism.config import ROOT, Workspace, workspace
 from organism.errors import InputError, OrganismError
 from organism.store.database import leave_card
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 def serve(args: argparse.Namespace) -> Result:
@@ -29,8 +34,7 @@ def serve(args: argparse.Namespace) -> Result:
         os.environ["ORGANISM_DEMO"] = "0"
     if not place.database.exists() and not args.no_demo:
         print("Seeding the synthetic demo into a new workspace ...", file=sys.stderr, flush=True)
-    threading.Thread(target=_announce, args=(url, place, args.open), daemon=True).start()
-    _run(bound)
+    _run(bound, lambda: _announce(url, place, args.open))
     return Result("stopped", {"status": "stopped"})
 
 
@@ -51,7 +55,7 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _run(bound: socket.socket) -> None:
+def _run(bound: socket.socket, announce: Callable[[], None]) -> None:
     sys.path.insert(0, str(ROOT))
     os.chdir(ROOT)
     import uvicorn
@@ -59,25 +63,26 @@ def _run(bound: socket.socket) -> None:
     config = uvicorn.Config(
         "app:app", access_log=False, log_level="warning", ws_max_size=200 * 2**20, ws_per_message_deflate=False
     )
+    # Streamlit gives every logger a handler, which would switch the access log on again.
+    logging.getLogger("uvicorn.access").disabled = True
     server = uvicorn.Server(config)
+    threading.Thread(target=_once_started, args=(server, announce), daemon=True).start()
     with suppress(KeyboardInterrupt):
         server.run(sockets=[bound])
     if not server.started:
         raise OrganismError("the app did not start; the lines above say why. `organism doctor` checks the rest.")
 
 
-def _announce(url: str, place: Workspace, open_browser: bool) -> None:
-    """Say where the app is as soon as it answers, and leave the address for a second process to name."""
-    host, port = url.removeprefix("http://").split(":")
-    for _ in range(1200):
-        with suppress(OSError):
-            connection = HTTPConnection(host, int(port), timeout=2)
-            connection.request("GET", "/_stcore/health")
-            if connection.getresponse().status == 200:
-                break
+def _once_started(server: "uvicorn.Server", announce: Callable[[], None]) -> None:
+    while not server.started:
+        if server.should_exit:
+            return
         time.sleep(0.05)
-    else:
-        return
+    announce()
+
+
+def _announce(url: str, place: Workspace, open_browser: bool) -> None:
+    """Say where the app is, and leave the address for a second process to name."""
     if place.path.is_dir():
         leave_card(place.path, url)
     print(f"Organism is at {url}  (workspace {_short(place.path)}; Ctrl+C stops it)", file=sys.stderr, flush=True)
