@@ -1,0 +1,44 @@
+import pytest
+
+from organism.errors import InputError
+from organism.store.experiments import read_decisions, read_experiment, read_experiments, read_user_sums
+
+COLUMNS = ("experiment_id", "name", "control", "treatment", "status", "verdict", "decided_at")
+
+
+def test_an_empty_workspace_gives_the_columns_and_a_sentence(store, events):
+    found = read_experiments(store, events.loop_id)
+    assert found.empty
+    assert set(COLUMNS) <= set(found.columns)
+    assert list(read_decisions(store, "e").columns)[:2] == ["decision_id", "verdict"]
+    with pytest.raises(InputError, match="no experiment has the id 'e'; known: none yet"):
+        read_experiment(store, "e")
+
+
+def test_sums_leave_out_what_is_silent_metric_by_metric(store, events):
+    for name in ("base", "scribe-1"):
+        store.execute(
+            "INSERT INTO model_versions (model_version_id, loop_id, name, base_path, created_at) "
+            "VALUES (?, ?, ?, 'b', now())",
+            [f"id-{name}", events.loop_id, name],
+            "model_versions",
+        )
+    store.execute(
+        "INSERT INTO experiments VALUES ('e', ?, 'n', '', 'id-base', 'id-scribe-1', 0.5, 's', '{}', 'running', now(), "
+        "NULL, true)",
+        [events.loop_id],
+        "experiments",
+    )
+    kept = events.draft("u", experiment_id="e", latency_ms=None)
+    events.answer(kept, retained_chars=60, final_chars=120)
+    refused = events.draft("u", experiment_id="e", latency_ms=300.0)
+    events.answer(refused, "reject")
+    events.draft("u", experiment_id="e", latency_ms=500.0)
+    events.draft("u", experiment_id="e", variant_id="somebody else")
+    events.write()
+    row = read_user_sums(store, read_experiment(store, "e")).iloc[0]
+    assert (row["arm"], row["n_rows"]) == ("control", 3)
+    sums = {name: (row[f"{name}_num"], row[f"{name}_den"]) for name in ("retained_char_rate", "written_share")}
+    assert sums == {"retained_char_rate": (60, 200), "written_share": (60, 120)}
+    assert (row["accepted_num"], row["accepted_den"]) == (1, 2)
+    assert (row["latency_ms_num"], row["latency_ms_den"]) == (800, 2)
