@@ -128,5 +128,57 @@ def test_migrations_run_once_and_a_newer_workspace_is_refused(store: Store) -> N
 
 def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "organism.duckdb").write_bytes(b"not a database" * 1000)
-    with pytest.raises(StoreError, match="could not be opened"):
+    with pytest.raises(StoreError, match="is not a database of Organism, or is broken"):
         open_store(tmp_path / "organism.duckdb")
+
+
+FULL_DISK = """
+import os, resource, signal, sys
+from pathlib import Path
+from organism.errors import StoreError
+from organism.store import database
+from organism.store.schema import open_store
+
+def write(store, n):
+    store.write(lambda c: c.execute("INSERT INTO loops VALUES (?, ?, ?, '', now()::TIMESTAMP)",
+        [f"{n}", f"{n}", os.urandom(100_000).hex()]), "loops")
+
+database.CONFIG["checkpoint_threshold"] = sys.argv[2]
+store = open_store(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, hard))
+acknowledged = 0
+for n in range(200):
+    try:
+        write(store, n)
+        acknowledged += 1
+    except StoreError as error:
+        print(str(error)[:17])
+        break
+print(acknowledged > 3, store.rows("SELECT count(*) FROM loops") == [(acknowledged,)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+try:
+    write(store, "after")
+except StoreError:
+    write(store, "after")
+print(store.rows("SELECT count(*) FROM loops") == [(acknowledged + 1,)])
+store.close()
+store = open_store(Path(sys.argv[1]))
+print(store.rows("SELECT count(*) FROM loops") == [(acknowledged + 1,)])
+store.close()
+"""
+
+
+@pytest.mark.parametrize("checkpoint_threshold", ["512MB", "1MB"])
+def test_a_full_disk_is_one_sentence_and_the_store_goes_on_when_there_is_room(
+    tmp_path: Path, checkpoint_threshold: str
+) -> None:
+    """A limit on the size of files stands in for the full disk: writing the log, or checkpointing it, fails alike."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "organism.duckdb"), checkpoint_threshold],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split("\n")[:-1] == ["the disk is full:", "True True", "True", "True"], done.stderr[-2000:]
