@@ -107,7 +107,7 @@ with drop:
                 f"{dropped.name} has {len(preview.columns)} columns. Those with a known name are matched already; of "
                 "interactions, the rest is kept as attributes. A row without an id gets one from its content."
             )
-            mapping = {}
+            mapping: dict[str, str | None] = {}
             with st.grid(4, min_column_width=190):
                 for field in FIELDS[file_kind]:
                     guess = preview.mapping.get(field)
@@ -118,8 +118,7 @@ with drop:
                         placeholder="not in this file",
                         key=f"map_{file_kind}_{field}",
                     )
-                    if picked:
-                        mapping[field] = picked
+                    mapping[field] = picked
             preview = preview_file(path, file_kind, mapping)
             st.dataframe(preview.sample, hide_index=True, alt=f"The first rows of {dropped.name} as events")
             for problem in preview.problems:

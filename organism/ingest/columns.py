@@ -62,14 +62,19 @@ def guess_mapping(kind: EventKind, columns: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
-def checked_mapping(kind: EventKind, columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
-    """The mapping in the order of the fields; raises InputError for a field or column that does not exist."""
-    for field, column in mapping.items():
+def choose_mapping(kind: EventKind, columns: Sequence[str], given: Mapping[str, str | None]) -> dict[str, str]:
+    """The guess with what was given over it, in the order of the fields; None takes a field out.
+
+    Raises InputError for a field or column that does not exist.
+    """
+    for field, column in given.items():
         if field not in FIELDS[kind]:
             raise InputError(f"{kind} have no field {field!r}; the fields are {', '.join(FIELDS[kind])}.")
-        if column not in columns:
+        if column is not None and column not in columns:
             raise InputError(f"the file has no column {column!r} for {field}; it has {', '.join(columns)}.")
-    return {field: mapping[field] for field in FIELDS[kind] if field in mapping}
+    free = [column for column in columns if column not in given.values()]
+    chosen = guess_mapping(kind, free) | dict(given)
+    return {field: column for field in FIELDS[kind] if (column := chosen.get(field)) is not None}
 
 
 def missing_fields(kind: EventKind, mapping: Mapping[str, str], *, loop: str | None) -> tuple[str, ...]:

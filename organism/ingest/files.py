@@ -9,10 +9,10 @@ import pandas as pd
 
 from organism.errors import InputError
 from organism.ingest.batches import make_batch
-from organism.ingest.columns import checked_mapping, guess_mapping, missing_fields, missing_sentence
+from organism.ingest.columns import choose_mapping, missing_fields, missing_sentence
 from organism.ingest.flow import Ingested, ingest_checked, total
 from organism.ingest.schemas import FIELDS, Rejected, Row, check_rows, plain
-from organism.ingest.tables import Line, Table, open_table
+from organism.ingest.tables import Line, open_table
 from organism.records import EventKind, FeedbackKind, content_hash
 from organism.store.database import Store
 
@@ -44,13 +44,13 @@ class FilePreview(NamedTuple):
     problems: list[str]
 
 
-def preview_file(path: Path, kind: EventKind, mapping: Mapping[str, str] | None = None) -> FilePreview:
-    """Look at the first rows of a file; without a mapping the columns are matched by their names.
+def preview_file(path: Path, kind: EventKind, mapping: Mapping[str, str | None] | None = None) -> FilePreview:
+    """Look at the first rows of a file; columns are matched by their names, `mapping` (field to column) goes before.
 
-    Raises InputError when the file cannot be read at all.
+    A field mapped to None is taken out. Raises InputError when the file cannot be read at all.
     """
     table = open_table(path)
-    chosen = _chosen(table, kind, mapping)
+    chosen = choose_mapping(kind, table.columns, mapping or {})
     first = next(table.chunks(), None)
     lines = first.lines[:LOOKED_AT] if first else []
     rows = [row for row in _rows(lines, kind, chosen) if not isinstance(row, Rejected)][:SAMPLE]
@@ -64,7 +64,7 @@ def import_file(
     store: Store,
     path: Path,
     kind: EventKind,
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | None] | None = None,
     *,
     loop: str | None = None,
     source: str | None = None,
@@ -78,7 +78,7 @@ def import_file(
     a hundred. Raises InputError when a needed column is missing.
     """
     table = open_table(path)
-    chosen = _chosen(table, kind, mapping)
+    chosen = choose_mapping(kind, table.columns, mapping or {})
     if missing := missing_fields(kind, chosen, loop=loop):
         raise InputError(missing_sentence(kind, path.name, table.columns, missing))
     done, first_row = Ingested(0, 0, 0, [], []), 1
@@ -93,10 +93,6 @@ def import_file(
         if on_progress:
             on_progress(chunk.share)
     return done
-
-
-def _chosen(table: Table, kind: EventKind, mapping: Mapping[str, str] | None) -> dict[str, str]:
-    return checked_mapping(kind, table.columns, mapping) if mapping else guess_mapping(kind, table.columns)
 
 
 def _rows(lines: list[Line], kind: EventKind, mapping: Mapping[str, str]) -> list[Row | Rejected]:

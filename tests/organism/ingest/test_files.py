@@ -122,6 +122,12 @@ def test_a_mapping_says_what_no_name_can(store: Store, tmp_path: Path) -> None:
         preview_file(file, INTERACTIONS, {"taste": "nr"})
 
 
+def test_what_is_given_goes_before_the_guess_and_none_takes_a_field_out(tmp_path: Path) -> None:
+    file = written(tmp_path, "d.csv", "id,response,brief,user\n1,long,short,u\n")
+    preview = preview_file(file, INTERACTIONS, {"output": "brief", "user_key": None})
+    assert preview.mapping == {"external_id": "id", "output": "brief"}
+
+
 def test_the_preview_shows_first_rows_and_what_would_keep_rows_out(tmp_path: Path) -> None:
     preview = preview_file(written(tmp_path, "drafts.csv", DRAFTS), INTERACTIONS)
     assert preview.mapping["output"] == "Response"
