@@ -210,11 +210,13 @@ def request_words(request: RequestLevel, primary: Comparison) -> str:
     """Why the test over single requests is not the one to read, with its figures."""
     if request.p_value is None or request.design_effect is None or primary.p_value is None:
         return ""
+    said = f"A test over single drafts would say p = {request.p_value:.2g} instead of {primary.p_value:.2g}."
+    if request.design_effect <= 1.05:
+        return f"{said} Here the two nearly agree; users stay the units, since users were split and not drafts."
     worth = request.n_requests / request.design_effect
     return (
-        f"A test over single drafts would say p = {request.p_value:.2g} instead of {primary.p_value:.2g}. Drafts of "
-        f"one user resemble each other: {request.n_requests:,} drafts tell as much as {worth:,.0f} independent ones "
-        f"(design effect {request.design_effect:.1f}), so users are the units."
+        f"{said} Drafts of one user resemble each other: {request.n_requests:,} drafts tell as much as {worth:,.0f} "
+        f"independent ones (design effect {request.design_effect:.1f}), so users are the units."
     )
 
 

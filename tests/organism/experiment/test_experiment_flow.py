@@ -8,7 +8,7 @@ from scipy.stats import ttest_ind
 from organism.errors import DesignError, InputError
 from organism.experiment.analysis import GuardrailState, Plan
 from organism.experiment.flow import analyze, assign_user, decide, effect_track, read_experiment, start_experiment
-from organism.experiment.rules import RULES
+from organism.experiment.rules import RULES, request_words
 from organism.records import Verdict
 from organism.store.experiments import read_decisions, read_experiments
 
@@ -52,6 +52,14 @@ def test_drafts_of_one_user_resemble_each_other_and_the_page_can_say_how_much(st
     assert card.request_level.design_effect > 3
     assert card.request_level.p_value < card.p_value
     assert "so users are the units" in card.request_sentence
+
+
+def test_where_users_are_alike_the_words_claim_no_resemblance(store, traffic, experiment_id):
+    traffic()
+    card = analyze(store, experiment_id)
+    alike = card.request_level._replace(design_effect=0.9)
+    assert "nearly agree" in request_words(alike, card.metrics[0].comparison)
+    assert request_words(alike._replace(p_value=None), card.metrics[0].comparison) == ""
 
 
 def test_too_few_users_never_win(store, traffic, experiment_id):
