@@ -1,0 +1,110 @@
+"""The fine-tunes page: start, follow, stop; judge, promote, roll back."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from organism.config import DEMO_LOOP, utcnow
+from organism.deploy.flow import live_version, register_version
+from organism.ingest.flow import ingest
+from organism.optimize.runs import SftConfig
+from organism.records import EventKind, RunStatus, new_id
+from organism.store.loops import loop_id_of
+from organism.store.training_runs import TrainingRun, insert_run, read_run, read_runs, update_run
+from ui import runtime
+
+Visit = Callable[..., AppTest]
+
+
+def test_a_finished_run_shows_its_figures_between_floor_and_ceiling(full: Path, visit: Visit) -> None:
+    app = visit("fine_tunes")
+    figures = {metric.label: metric.value for metric in app.metric}
+    assert set(figures) == {"Retained characters", "Written share", "Facts right", "Draft length", "Tokens a second"}
+    assert any("unrelated notes share" in caption.value for caption in app.caption)
+    assert len(app.get("plotly_chart")) == 2, "the loss and the evaluation"
+
+
+def test_a_run_needs_enough_corrected_drafts_and_says_so(empty: Path, visit: Visit) -> None:
+    visit("fine_tunes")
+    rows = [{"source": "app", "external_id": str(n), "loop": DEMO_LOOP, "output": "Hello"} for n in range(3)]
+    ingest(runtime.store(), EventKind.INTERACTIONS, rows, now=utcnow()).result()
+    app = visit("fine_tunes")
+    app.button(key="new_run_button").click().run()
+    app.button(key="FormSubmitter:new_run-Start").click().run()
+    assert not app.exception
+    assert app.error[0].value
+    assert read_runs(runtime.store(), loop_id()).empty
+
+
+def test_a_living_run_is_followed_and_can_be_stopped_before_it_starts(
+    full: Path, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit("fine_tunes")
+    run_id = waiting_run()
+    app = visit("fine_tunes", run=run_id)
+    assert not app.exception
+    app.button(key=f"stop_{run_id}").click().run()
+    assert not app.exception
+    assert read_run(runtime.store(), run_id).status is RunStatus.STOPPED
+    assert app.button(key=f"resume_{run_id}")
+
+
+def test_rolling_back_moves_the_alias_to_the_version_before(full: Path, visit: Visit) -> None:
+    app = visit("fine_tunes")
+    app.button(key="roll_back").click().run()
+    assert not app.exception
+    assert live_name() == "base"
+    app.button(key="promote").click().run()
+    assert live_name() == "scribe-1"
+
+
+def test_an_unjudged_version_is_not_promoted_and_the_page_says_why(full: Path, visit: Visit) -> None:
+    visit("fine_tunes")
+    run_id = waiting_run(RunStatus.DONE)
+    version = register_version(
+        runtime.store(), loop_id(), name="scribe-2", base_path="x", adapter_path="y", run_id=run_id, now=utcnow()
+    )
+    update_run(runtime.store(), run_id, {"model_version_id": version.model_version_id})
+    app = visit("fine_tunes", run=run_id)
+    app.button(key="promote").click().run()
+    assert not app.exception
+    assert "never evaluated" in app.error[0].value
+    assert live_name() == "scribe-1"
+
+
+def test_a_link_to_an_unknown_run_shows_the_latest_and_says_so(full: Path, visit: Visit) -> None:
+    app = visit("fine_tunes", run="run-999")
+    assert not app.exception
+    assert "run\\-999" in app.warning[0].value
+
+
+def loop_id() -> str:
+    return loop_id_of(runtime.store(), DEMO_LOOP)
+
+
+def live_name() -> str:
+    live = live_version(runtime.store(), loop_id())
+    assert live is not None
+    return live.name
+
+
+def waiting_run(status: RunStatus = RunStatus.QUEUED) -> str:
+    """A run in the store that no supervisor starts: its folder does not exist."""
+    runtime.opened().supervisor.close()
+    store, now = runtime.store(), utcnow()
+    run = TrainingRun(
+        run_id=new_id(now),
+        loop_id=loop_id(),
+        dataset_id=str(read_runs(store, loop_id())["dataset_id"].iloc[0]),
+        reward_design_id=None,
+        recipe="sft",
+        config=asdict(SftConfig()),
+        status=status,
+        message="Waiting for its turn",
+        created_at=now,
+    )
+    store.write(lambda cursor: insert_run(cursor, run), "training_runs")
+    return run.run_id
