@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from organism.ingest.schemas import FIELDS, Rejected, Row, naive_utc, plain
+from organism.ingest.schemas import FIELDS, MAX_TEXT, Rejected, Row, naive_utc, plain
 from organism.measures.acceptance import measure
 from organism.records import EventKind, FeedbackKind, event_id
 from organism.store.interactions import Draft, DraftRef
 
 OLDEST = datetime(2000, 1, 1)
 CLOCK_SLACK = timedelta(days=1)
-MAX_ATTRIBUTES = 1_000_000
 _ANSWERS = {FeedbackKind.ACCEPT, FeedbackKind.EDIT, FeedbackKind.REJECT}
 
 
@@ -113,6 +112,8 @@ def _event(
             row["attributes"] = json.dumps(attributes, allow_nan=False)
         except ValueError:
             return Rejected("attributes holds NaN or infinity; JSON has no such numbers", plain(row))
+        if len(row["attributes"]) > MAX_TEXT:
+            return Rejected(f"attributes is larger than {MAX_TEXT:,} characters; send less", plain(row))
     at = row.get("occurred_at")
     row["occurred_at"] = happened = now if at is None else naive_utc(at)
     row["created_at"] = now

@@ -15,7 +15,14 @@ from organism.store.database import Cursor, Store
 from organism.store.events import EVENT_TABLES, append_events, find_known
 from organism.store.interactions import Draft, DraftRef, find_drafts
 from organism.store.loops import ensure_loop
-from organism.store.quarantine import append_quarantine, mark_mended, quarantined, quarantined_row
+from organism.store.quarantine import (
+    Quarantined,
+    append_quarantine,
+    mark_mended,
+    quarantined,
+    quarantined_row,
+    waiting_rows,
+)
 
 
 class Ingested(NamedTuple):
@@ -79,18 +86,19 @@ def retry_quarantined(
     kept = quarantined_row(store, quarantine_id)
     if kept.mended_at is not None:
         raise InputError(f"row {quarantine_id} went in at {kept.mended_at:%Y-%m-%d %H:%M}; there is nothing to retry.")
-    row = {name: value for name, value in {**kept.row, **(patch or {})}.items() if value is not None}
-    batch = _prepare(store, kept.kind, check_rows(kept.kind, [row]), loop=None, source=kept.source, now=now)
-    return _submit(store, batch._replace(mends=quarantine_id)).result()
+    return _retry(store, kept, patch or {}, now).result()
 
 
 def retry_waiting(store: Store, *, now: datetime, limit: int = 1000) -> Ingested:
-    """Send every waiting row again as it is: what a late interaction mended goes in, the rest stays."""
-    waiting = store.rows(
-        "SELECT quarantine_id FROM quarantine WHERE mended_at IS NULL ORDER BY created_at LIMIT ?", [limit]
-    )
-    tried = [retry_quarantined(store, quarantine_id, now=now) for (quarantine_id,) in waiting]
-    return total(tried)
+    """Send waiting rows again as they are: what a late interaction mended goes in, the rest stays."""
+    tried = [_retry(store, kept, {}, now) for kept in waiting_rows(store, limit)]
+    return total([done.result() for done in tried])
+
+
+def _retry(store: Store, kept: Quarantined, patch: Mapping[str, Any], now: datetime) -> Future[Ingested]:
+    row = {name: value for name, value in {**kept.row, **patch}.items() if value is not None}
+    batch = _prepare(store, kept.kind, check_rows(kept.kind, [row]), loop=None, source=kept.source, now=now)
+    return _submit(store, batch._replace(mends=kept.quarantine_id))
 
 
 def total(parts: Sequence[Ingested]) -> Ingested:

@@ -71,15 +71,27 @@ def read_quarantine(store: Store, *, open_only: bool = True, limit: int = 500) -
 
 def quarantined_row(store: Store, quarantine_id: str) -> Quarantined:
     """One kept row; raises InputError when no row has this id."""
-    found = store.rows(
-        "SELECT quarantine_id, kind, source, reason, row::VARCHAR, created_at, mended_at "
-        "FROM quarantine WHERE quarantine_id = ?",
-        [quarantine_id],
-    )
+    found = _read(store, "quarantine_id = ?", [quarantine_id])
     if not found:
         raise InputError(f"no quarantined row has the id {quarantine_id!r}; list them with GET /v1/quarantine.")
-    identity, kind, source, reason, row, created_at, mended_at = found[0]
-    return Quarantined(identity, EventKind(kind), source, reason, json.loads(row), created_at, mended_at)
+    return found[0]
+
+
+def waiting_rows(store: Store, limit: int) -> list[Quarantined]:
+    """The rows that wait to be mended, the oldest first."""
+    return _read(store, "mended_at IS NULL ORDER BY created_at LIMIT ?", [limit])
+
+
+def _read(store: Store, which: str, params: list[Any]) -> list[Quarantined]:
+    found = store.rows(
+        "SELECT quarantine_id, kind, source, reason, row::VARCHAR, created_at, mended_at FROM quarantine "
+        f"WHERE {which}",
+        params,
+    )
+    return [
+        Quarantined(identity, EventKind(kind), source, reason, json.loads(row), created_at, mended_at)
+        for identity, kind, source, reason, row, created_at, mended_at in found
+    ]
 
 
 def count_waiting(store: Store) -> int:

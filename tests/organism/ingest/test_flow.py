@@ -96,6 +96,7 @@ def test_a_bad_row_costs_the_others_nothing_and_is_kept_with_its_reason(store: S
         ("interactions", draft("a", occurred_at="2027-01-01"), "occurred_at is 2027-01-01"),
         ("interactions", draft("a", occurred_at="soon"), "occurred_at is 'soon'"),
         ("interactions", draft("a", attributes={"x": float("nan")}), "attributes holds NaN"),
+        ("interactions", draft("a", attributes={"x": "y" * 1_000_000}), "attributes is larger than"),
         ("interactions", draft("a", consent="perhaps"), "consent is 'perhaps'"),
         ("feedback", answer("f", "nobody", "accept"), "no interaction with external_id 'nobody'"),
         ("feedback", {"external_id": "f", "kind": "accept"}, "the interaction is not named"),
