@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -42,17 +43,19 @@ def free_port() -> int:
 
 def start(command: list[str], port: int) -> subprocess.Popen[Any]:
     """Start a server as a child of its own session and return it once its health route answers."""
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the child writes to it for as long as it lives
     child = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=ROOT,
         env=os.environ | {"ORGANISM_API_KEY": KEY},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=log,
         start_new_session=True,
     )
     for _ in range(1200):
         if child.poll() is not None:
-            raise SystemExit(f"the server ended with {child.returncode} before it answered")
+            log.seek(0)
+            raise SystemExit(f"the server ended with {child.returncode} before it answered:\n{log.read()[-3000:]}")
         with suppress(httpx.TransportError):
             if httpx.get(f"http://127.0.0.1:{port}/v1/health").status_code == 200:
                 return child

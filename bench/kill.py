@@ -68,13 +68,17 @@ class Sender:
 
 
 def one_round(folder: str, senders: list[Sender], rng: random.Random) -> None:
-    """Start, load, kill."""
+    """Start, load, kill in the middle of a write: after some batches, and some milliseconds."""
     port = _server.free_port()
     child = _server.start(["bench._server", folder, str(port)], port)
     threads = [threading.Thread(target=sender.run, args=(port,)) for sender in senders]
     for thread in threads:
         thread.start()
-    time.sleep(rng.uniform(0.1, 1.0))
+    wanted = sum(sender.acknowledged for sender in senders) + rng.randint(1, 100)
+    until = time.perf_counter() + 5
+    while sum(sender.acknowledged for sender in senders) < wanted and time.perf_counter() < until:
+        time.sleep(0.001)
+    time.sleep(rng.uniform(0, 0.02))
     _server.kill(child)
     for thread in threads:
         thread.join()
