@@ -69,7 +69,7 @@ class Story:
         _wait_until(lambda: bool((steps := training_steps(self.folder(run_id))) and steps[-1]["step"] >= step))
 
 
-def _wait_until(reached: Callable[[], bool], seconds: float = 90.0) -> None:
+def _wait_until(reached: Callable[[], bool], seconds: float = 200.0) -> None:
     ends_at = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < ends_at, "it took too long"
@@ -127,7 +127,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Iterator
         told.reach(told.broken, 10)
         asked_at = time.monotonic()
         stop_run(store, workspace, told.broken)
-        told.stopped = wait_for_run(store, told.broken, timeout=60)
+        told.stopped = wait_for_run(store, told.broken, timeout=200)
         told.seconds_to_stop = time.monotonic() - asked_at
         resume_run(store, workspace, told.broken, now=utcnow())
         told.reach(told.broken, told.stopped.step or 0)
@@ -136,10 +136,10 @@ def story(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Iterator
     with Supervisor(store, workspace):
         told.reach(told.broken, 30)
         os.kill(read_run(store, told.broken).pid or 0, signal.SIGKILL)
-        told.interrupted = wait_for_run(store, told.broken, timeout=60)
+        told.interrupted = wait_for_run(store, told.broken, timeout=200)
         resume_run(store, workspace, told.broken, now=utcnow())
-        wait_for_run(store, told.broken, timeout=60)
-    full_disk.wait(60)
+        wait_for_run(store, told.broken, timeout=200)
+    full_disk.wait(200)
     told.full_disk = RunFolder(workspace.runs / "full").status()
     yield told
     store.close()
@@ -156,7 +156,7 @@ def _go_straight(story: Story, start: Callable[..., str], config: SftConfig) -> 
     story.reach(story.straight, N_STEPS // 2)
     story.second_in_line = stop_run(story.store, story.workspace, waiting)
     story.versions_of_others = (before, story.store.version(*others))
-    wait_for_run(story.store, story.straight, lambda *news: story.told.append(news), timeout=60)
+    wait_for_run(story.store, story.straight, lambda *news: story.told.append(news), timeout=200)
 
 
 def _start_on_a_full_disk(story: Story, config: SftConfig) -> subprocess.Popen[bytes]:
