@@ -184,10 +184,9 @@ with st.form("draft_now", border=True):
     asked_now = st.form_submit_button("Write both drafts", type="primary", icon=":material/edit_note:")
 if asked_now:
     with cards.polite("No draft"), st.spinner("Both models are writing ...", show_time=True):
-        writers = [version_by_name(runtime.store(), loop.loop_id, name) for name in ("base", version)]
-        st.session_state["drafts_now"] = {
-            writer.name: runtime.opened().drafts.drafts(writer, [transcript])[0] for writer in writers
-        }
+        writers = [version_by_name(runtime.store(), loop.loop_id, name) for name in (version, "base")]
+        written = [runtime.opened().drafts.drafts(writer, [transcript])[0] for writer in writers]
+        st.session_state["drafts_now"] = {"base": written[1], version: written[0]}
 if drafts_now := st.session_state.get("drafts_now"):
     for column, (name, draft) in zip(st.columns(2, gap="small"), drafts_now.items(), strict=True):
         with column.container(border=True, height="stretch"):

@@ -13,6 +13,7 @@ GUARDRAILS = {
     GuardrailState.HOLDS: ("green", "check_circle", "holds"),
     GuardrailState.BROKEN: ("red", "cancel", "broken"),
     GuardrailState.OPEN: ("orange", "hourglass_top", "not settled"),
+    GuardrailState.UNMEASURED: ("gray", "help", "not measured"),
 }
 PER_1000 = "cost_usd"
 SHARES = ("retained_char_rate", "written_share", "accepted")

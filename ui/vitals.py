@@ -21,10 +21,8 @@ STEPS = (
 
 def five_vitals(vitals: Vitals, weeks: pd.DataFrame) -> None:
     """The five figures that say whether the loop lives; the course of the weeks where there is one."""
-    by_week = weeks.groupby("week", sort=True)
-    kept = by_week.apply(
-        lambda rows: (rows["retained_char_rate"] * rows["n_interactions"]).sum() / max(rows["n_interactions"].sum(), 1)
-    )
+    weighed = weeks.assign(kept=weeks["retained_char_rate"] * weeks["n_interactions"])
+    by_week = weighed.groupby("week", sort=True)[["kept", "n_interactions"]].sum()
     change = between(vitals.retained_change_low, vitals.retained_change_high, points)
     cards.vital(
         "Retained characters",
@@ -33,14 +31,14 @@ def five_vitals(vitals: Vitals, weeks: pd.DataFrame) -> None:
         f"The change against the 7 days before lies between {change}.",
         delta=points(vitals.retained_change),
         than="vs the week before",
-        trend=list(kept),
+        trend=list(by_week["kept"] / by_week["n_interactions"]),
     )
     cards.vital(
         "Drafts answered",
         percent(vitals.usable_signal_share),
         f"Usable signal share: of {counted(vitals.n_settled, 'draft')} older than 7 days, how many somebody accepted, "
         "edited or rejected. The line shows answers a week.",
-        trend=list(by_week["n_interactions"].sum().astype(float)),
+        trend=list(by_week["n_interactions"].astype(float)),
     )
     cards.vital(
         "Time to an answer",

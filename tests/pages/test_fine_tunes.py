@@ -4,14 +4,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from organism.config import DEMO_LOOP, utcnow
 from organism.deploy.flow import live_version, register_version
-from organism.ingest.flow import ingest
 from organism.optimize.runs import SftConfig
-from organism.records import EventKind, RunStatus, new_id
+from organism.records import RunStatus, new_id
 from organism.store.loops import loop_id_of
 from organism.store.training_runs import TrainingRun, insert_run, read_run, read_runs, update_run
 from ui import runtime
@@ -27,21 +25,7 @@ def test_a_finished_run_shows_its_figures_between_floor_and_ceiling(full: Path, 
     assert len(app.get("plotly_chart")) == 2, "the loss and the evaluation"
 
 
-def test_a_run_needs_enough_corrected_drafts_and_says_so(empty: Path, visit: Visit) -> None:
-    visit("fine_tunes")
-    rows = [{"source": "app", "external_id": str(n), "loop": DEMO_LOOP, "output": "Hello"} for n in range(3)]
-    ingest(runtime.store(), EventKind.INTERACTIONS, rows, now=utcnow()).result()
-    app = visit("fine_tunes")
-    app.button(key="new_run_button").click().run()
-    app.button(key="FormSubmitter:new_run-Start").click().run()
-    assert not app.exception
-    assert app.error[0].value
-    assert read_runs(runtime.store(), loop_id()).empty
-
-
-def test_a_living_run_is_followed_and_can_be_stopped_before_it_starts(
-    full: Path, visit: Visit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_living_run_is_followed_and_can_be_stopped_before_it_starts(full: Path, visit: Visit) -> None:
     visit("fine_tunes")
     run_id = waiting_run()
     app = visit("fine_tunes", run=run_id)

@@ -1,0 +1,98 @@
+"""The journeys a person makes, in a real browser. The first test stays first: its server has had no visitor yet."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Page]
+PATHS = ("/", "/sources", "/reward", "/fine-tunes", "/before-after", "/experiments")
+
+
+def test_the_first_visitors_deep_link_runs_the_shell_too(open_page: Open) -> None:
+    """A sibling pages/ folder would let Streamlit run the page without its frame."""
+    page = open_page("/experiments")
+    expect(page.get_by_text("Idle")).to_have_count(1)
+    expect(page.get_by_text("Synthetic demo data")).to_have_count(1)
+    assert "exp=" in page.url
+    assert page.title() == "Experiments"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_is_drawn_in_both_themes_and_asks_no_other_host(open_page: Open, path: str, theme: str) -> None:
+    page = open_page(path, theme)
+    background = page.locator("[data-testid=stApp]").evaluate("element => getComputedStyle(element).backgroundColor")
+    assert background == {"light": "rgb(252, 251, 248)", "dark": "rgb(14, 21, 19)"}[theme]
+    fonts = page.evaluate("() => document.fonts.ready.then(() => [...document.fonts].map(font => font.status))")
+    assert "loaded" in fonts, "the self-hosted fonts arrive"
+
+
+def test_an_unknown_api_path_answers_json_and_not_a_page(open_page: Open) -> None:
+    page = open_page("/")
+    answer = page.request.get(page.url + "v1/nope")
+    assert answer.status in (401, 404)
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+def test_a_dropped_file_becomes_events(open_page: Open, tmp_path: Path) -> None:
+    file = tmp_path / "chats.csv"
+    file.write_text("external_id,user_key,prompt,output\n1,ann,Why?,Because.\n2,bob,How?,Like so.\n")
+    page = open_page("/sources")
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_text("2 new, 0 already here, 0 in quarantine.")).to_be_visible()
+
+
+def test_a_design_is_drafted_by_slider_and_saved_with_a_reason(
+    open_page: Open, wait_until_drawn: Callable[[Page], None]
+) -> None:
+    page = open_page("/reward")
+    page.get_by_role("slider", name="Price").press("ArrowRight")
+    page.wait_for_url(re.compile("w_price=0.25"))
+    wait_until_drawn(page)
+    page.get_by_label("What should get better?").fill("Cheaper drafts")
+    page.get_by_role("button", name="Save as version 1").click()
+    expect(page.get_by_text("Version 1 is live.")).to_be_visible()
+
+
+def test_a_run_is_started_survives_a_reload_and_is_stopped(
+    open_page: Open, wait_until_drawn: Callable[[Page], None]
+) -> None:
+    page = open_page("/fine-tunes")
+    page.get_by_role("button", name="New fine-tune").click()
+    page.get_by_role("dialog").get_by_role("button", name="Start").click()
+    stop = page.get_by_role("button", name="Stop")
+    expect(stop).to_be_visible()
+    page.reload()
+    wait_until_drawn(page)
+    expect(stop).to_be_visible()
+    expect(page.get_by_text("1 running")).to_be_visible()
+    stop.click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    expect(page.get_by_text("Idle")).to_be_visible()
+
+
+def test_an_experiment_is_started_and_decided_and_the_record_stands(open_page: Open) -> None:
+    page = open_page("/fine-tunes?version=scribe-1")
+    page.get_by_role("button", name="Open").last.click()
+    page.get_by_role("button", name="Start an experiment").click()
+    page.wait_for_url(re.compile("/experiments.*exp="))
+    page.get_by_role("button", name="Keep running").click()
+    page.get_by_label("In one sentence, why?").fill("Nobody came yet")
+    page.get_by_label("Your name").fill("Ana")
+    page.get_by_role("button", name="Record the decision").click()
+    expect(page.get_by_text("Recorded: keep running")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("Nobody came yet")).to_be_visible()
+
+
+def test_a_slide_is_entered_by_its_link_and_left_with_escape(open_page: Open) -> None:
+    page = open_page("/before-after?present=1")
+    expect(page.get_by_text("Idle")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("Idle")).to_be_visible()
