@@ -7,7 +7,7 @@ from organism.observe.flow import cycles, flow_counts, needs_you, vitals, weekly
 from organism.optimize.flow import read_evaluation
 from ui import cards, charts, runtime
 from ui.vitals import cycle_bars, five_vitals, links, need_line
-from ui.words import percent
+from ui.words import counted, percent
 
 cards.head(
     "Metabolism",
@@ -82,7 +82,7 @@ with st.container(border=True):
         standing = f"{newest['version'] or newest['dataset']} stands at: {newest['stage']}"
         cards.chart(
             runtime.figure(charts.timeline, bars, about=(loop.loop_id, now, len(bars))),
-            f"{len(turns)} turns so far; {standing}. Gaps between the bars are waiting; hatched bars go on.",
+            f"{counted(len(turns), 'turn')} so far; {standing}. Gaps between the bars are waiting; hatched bars go on.",
             bars,
             "turns",
         )

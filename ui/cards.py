@@ -130,7 +130,7 @@ def chart(figure: go.Figure, takeaway: str, data: pd.DataFrame, name: str) -> No
             "toImageButtonOptions": {"filename": name, "scale": 2},
         },
     )
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         st.caption(takeaway, width="stretch")
         if not presenting():
             csv_button(data, name)

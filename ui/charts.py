@@ -133,12 +133,14 @@ def timeline(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     tones = (palette.control, palette.others[2], palette.treatment, palette.others[0], palette.good)
     stages = list(dict.fromkeys(frame["stage"]))
     figure = _figure(palette, height=110 + 46 * frame["lane"].nunique())
+    lengths = frame["ended_at"] - frame["started_at"]
     for number, stage in enumerate(stages):
         rows = frame[frame["stage"] == stage]
         figure.add_bar(
             y=rows["lane"],
             base=rows["started_at"],
-            x=(rows["ended_at"] - rows["started_at"]).dt.total_seconds() * 1000,
+            x=lengths[rows.index].dt.total_seconds() * 1000,
+            zorder=int(lengths[rows.index].max() < lengths.max() / 10),
             orientation="h",
             name=stage,
             width=0.55,

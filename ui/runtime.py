@@ -123,13 +123,13 @@ def now(minutes: int = 5) -> datetime:
 
 def read(question: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Ask the core a question; the answer is kept until the data changes."""
-    return _answer(_name(question), args, kwargs, str(place().path), data_version(), question)  # type: ignore[no-any-return]
+    return _answer(_name(question), args, kwargs, str(place().path), data_version(), question)
 
 
 def read_with_runs(question: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The same for a question that also looks at training runs."""
     version = store().version(*DATA, "training_runs")
-    return _answer(_name(question), args, kwargs, str(place().path), version, question)  # type: ignore[no-any-return]
+    return _answer(_name(question), args, kwargs, str(place().path), version, question)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)

@@ -30,7 +30,7 @@ def five_vitals(vitals: Vitals, weeks: pd.DataFrame) -> None:
         "Of what the model wrote in the last 7 days, how much is still in the final texts, rejected drafts as 0. "
         f"The change against the 7 days before lies between {change}.",
         delta=points(vitals.retained_change),
-        than="vs the week before",
+        than="vs last week",
         trend=list(by_week["kept"] / by_week["n_interactions"]),
     )
     cards.vital(

@@ -44,4 +44,4 @@ def test_a_draft_by_a_missing_model_is_one_sentence(full: Path, visit: Visit) ->
     app = visit("before_after")
     app.button(key="FormSubmitter:draft_now-Write both drafts").click().run()
     assert not app.exception
-    assert "no model folder" in app.error[0].value
+    assert "No model folder" in app.error[0].value
