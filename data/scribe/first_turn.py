@@ -43,9 +43,9 @@ EXPERIMENT_ENDS = FIRST_MONDAY + 6 * WEEK - timedelta(seconds=30)
 class TurnSize:
     """How much the first version learns from: little, so that the next turn has something to win."""
 
-    n_train: int = 60
+    n_train: int = 50
     n_heldout: int = 120
-    epochs: int = 5
+    epochs: int = 4
 
 
 class FirstTurn(NamedTuple):
