@@ -143,10 +143,11 @@ with left.container(border=True, height="stretch"):
     for guardrail in card.guardrails:
         scorecards.guardrail_line(guardrail)
 with right.container(border=True, height="stretch"):
-    st.header("The rules, in order", anchor=False)
-    for rule in RULES:
-        words = f"{cards.VERDICTS[rule.verdict][2]} when {literal(rule.when)}"
-        st.markdown(f":material/arrow_right_alt: **{words}**" if rule.name == card.rule else f":gray[{words}]")
+    st.header("The rule that speaks", anchor=False)
+    rules = {rule.name: f"{cards.VERDICTS[rule.verdict][2]} when {literal(rule.when)}." for rule in RULES}
+    st.markdown(f"**{rules[card.rule]}**")
+    with st.expander("All rules; the first that fits speaks", icon=":material/gavel:"):
+        st.markdown("\n".join(f"1. {words}" for words in rules.values()))
 
 if cards.presenting():
     cards.present_button()

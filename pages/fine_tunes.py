@@ -103,7 +103,10 @@ def new_run(loop_id: str) -> None:
 
 
 def stop(run_id: str) -> None:
-    stop_run(store, place, run_id)
+    try:
+        stop_run(store, place, run_id)
+    except OrganismError as error:
+        st.session_state["refused"] = str(error)
 
 
 def resume(run_id: str) -> None:
@@ -124,7 +127,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         else f"{counted(len(datasets), 'training set')} frozen, {counted(len(runs), 'run')} so far."
     )
 if refused := st.session_state.pop("refused", None):
-    st.error(literal(refused), title="Not resumed", icon=":material/error:")
+    st.error(literal(sentence(refused)), title="Not done", icon=":material/error:")
 
 asked_run = st.query_params.get("run")
 if asked_run is not None and asked_run not in set(runs["run_id"]):

@@ -7,12 +7,12 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import plotly.graph_objects as go
 import streamlit as st
-from organism.deploy.serving import DraftServer
-from organism.optimize.supervisor import Supervisor
 
 from organism.config import Workspace, utcnow, workspace
 from organism.demo import open_workspace
+from organism.deploy.serving import DraftServer
 from organism.errors import OrganismError
+from organism.optimize.supervisor import Supervisor
 from organism.records import RunStatus
 from organism.store.database import Store
 from organism.store.loops import read_loops
@@ -74,7 +74,7 @@ def opened() -> Opened:
     return _opened(str(place().path))
 
 
-@st.cache_resource(show_spinner="Opening the workspace ...", on_release=Opened.close)
+@st.cache_resource(show_spinner=False, on_release=Opened.close)
 def _opened(path: str) -> Opened:
     here = workspace(path)
     store = open_workspace(here)

@@ -12,7 +12,7 @@ from organism.errors import OrganismError
 from organism.optimize.flow import read_runs
 from organism.records import RunStatus
 from ui import runtime
-from ui.cards import page_file, presenting, static
+from ui.cards import page_file, polite, presenting, static
 from ui.words import literal, sentence
 
 
@@ -63,13 +63,6 @@ def go_to_loop() -> None:
     st.session_state["loop_name"] = st.query_params["loop"] = st.session_state["loop_pick"]
 
 
-st.set_page_config(
-    page_title="Organism",
-    page_icon=static("mark.svg"),
-    layout="wide",
-    initial_sidebar_state="collapsed" if presenting() else "auto",
-    menu_items={"About": "A workbench for AI products that keep learning."},
-)
 st.logo(static("logo.svg"), icon_image=static("mark.svg"), size="large")
 current = st.navigation(
     {
@@ -118,6 +111,13 @@ current = st.navigation(
     position="hidden" if presenting() else "sidebar",
     expanded=True,
 )
+st.set_page_config(
+    page_title=f"{current.title}, Organism",
+    page_icon=static("mark.svg"),
+    layout="wide",
+    initial_sidebar_state="collapsed" if presenting() else "auto",
+    menu_items={"About": "A workbench for AI products that keep learning."},
+)
 try:
     runtime.opened()
 except OrganismError as error:
@@ -135,4 +135,5 @@ if not presenting():
             st.caption(f"data v{runtime.data_version()}", help="How often this workspace's data has changed.")
         if loop and loop.is_synthetic:
             st.badge("Synthetic demo data", icon=":material/biotech:", color="orange")
-current.run()
+with polite("This page cannot go on"):
+    current.run()

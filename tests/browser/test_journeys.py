@@ -19,7 +19,7 @@ def test_the_first_visitors_deep_link_runs_the_shell_too(open_page: Open) -> Non
     expect(page.get_by_text("Idle")).to_have_count(1)
     expect(page.get_by_text("Synthetic demo data")).to_have_count(1)
     assert "exp=" in page.url
-    assert page.title() == "Experiments"
+    assert page.title() == "Experiments, Organism"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
