@@ -100,7 +100,6 @@ def turn(
             experiment_id,
             environment,
             visits_per_user=plan.visits_per_user,
-            seed=plan.seed,
             progress=say,
         )
         scorecard = analyze(store, experiment_id)

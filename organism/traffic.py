@@ -12,6 +12,7 @@ from organism.experiment.flow import assign_user, read_experiment
 from organism.ingest.flow import ingest
 from organism.records import EventKind, ModelVersion, new_id
 from organism.store.database import Store
+from organism.store.experiments import served_so_far
 from organism.store.loops import loop_id_of, loop_name_of
 from organism.store.model_versions import read_version
 
@@ -21,6 +22,7 @@ Progress = Callable[[str, float, str], None]
 SERVED_SOURCE = "organism-drafts"
 SIMULATED_SOURCE = "simulated-traffic"
 BATCH_SIZE = 24
+SEEDS_PER_EXPERIMENT = 100_000
 
 
 class Visit(Protocol):
@@ -94,18 +96,19 @@ def run_simulated_traffic(
     environment: Environment,
     *,
     visits_per_user: int,
-    seed: int,
     progress: Progress | None = None,
 ) -> int:
     """Serve fresh simulated visits through both arms: assign by hash, draft for real, ingest the answers.
 
-    Returns the number of drafts. Everything written is marked synthetic. Safe to run twice: the same
-    visits of one experiment are the same events.
+    The visits are seeded by the experiment's place among the loop's and by what it has had so far: every call
+    brings new ones, and no version is tested on visits whose answers trained it. Returns the number of
+    drafts; everything written is marked synthetic.
     """
     experiment = read_experiment(store, experiment_id)
     loop_name = loop_name_of(store, experiment.loop_id)
     version_ids = {"control": experiment.control_version_id, "treatment": experiment.treatment_version_id}
-    visits = environment.fresh_visits(visits_per_user, seed=seed)
+    place, n_so_far = served_so_far(store, experiment_id)
+    visits = environment.fresh_visits(visits_per_user, seed=place * SEEDS_PER_EXPERIMENT + n_so_far)
     by_arm: dict[str, list[Visit]] = {arm: [] for arm in version_ids}
     for visit in visits:
         by_arm[assign_user(store, experiment_id, visit.user_key, now=utcnow()).arm].append(visit)

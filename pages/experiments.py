@@ -188,7 +188,6 @@ def serve(errand: runtime.Errand, experiment_id: str, visits: int) -> str:
         experiment_id,
         demo_environment(),
         visits_per_user=visits,
-        seed=scorecards.visit_seed(experiment_id, card.n_interactions),
         progress=errand.say,
     )
     return f"{n_drafts:,} drafts were written and answered."

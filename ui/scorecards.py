@@ -1,7 +1,5 @@
 """How an experiment's figures are shown: arms, guardrails, each measure in its own unit and as a relative change."""
 
-import zlib
-
 import pandas as pd
 import streamlit as st
 
@@ -89,11 +87,6 @@ def unit_line(card: Scorecard) -> str:
     """The right p beside the one that a test over single drafts would claim, struck through."""
     right, wrong = card.p_value, card.request_level.p_value
     return f"By user, p = {right:.2g}. ~~By single draft, p = {wrong:.2g}.~~" if right and wrong else ""
-
-
-def visit_seed(experiment_id: str, n_interactions: int) -> int:
-    """A seed of its own for each helping of fresh visits, so that none is served twice."""
-    return zlib.crc32(f"{experiment_id}/{n_interactions}".encode()) % 100_000
 
 
 def _value(row: MetricRow, value: float | None) -> str | None:

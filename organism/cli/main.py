@@ -72,7 +72,7 @@ def _process_commands(command: Any) -> None:
     leaf.add_argument("--rows", type=int, default=400, help="expert notes to train on (default: 400)")
     leaf.add_argument("--heldout-rows", type=int, default=300, help="held-out notes to measure on (default: 300)")
     leaf.add_argument("--visits", type=int, default=10, help="fresh visits per simulated physician (default: 10)")
-    leaf.add_argument("--seed", type=int, default=0, help="seed of the run and of the fresh visits (default: 0)")
+    leaf.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
     leaf = command("doctor", commands.doctor, "check the installation, the workspace and the model; say what to mend")
     leaf.add_argument("--port", type=int, default=8501, help="the port that serve would take (default: 8501)")
 

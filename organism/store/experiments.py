@@ -99,6 +99,20 @@ def read_experiment(store: Store, experiment_id: str) -> Experiment:
     return Experiment(**{**found, "plan": json.loads(found["plan"])})
 
 
+def served_so_far(store: Store, experiment_id: str) -> tuple[int, int]:
+    """The experiment's place among its loop's (1 for the first), and how many interactions it has."""
+    ((place, n_interactions),) = store.rows(
+        """
+        SELECT (SELECT count(*) FROM experiments other WHERE other.loop_id = e.loop_id
+                AND other.experiment_id <= e.experiment_id),
+            (SELECT count(*) FROM interactions WHERE experiment_id = e.experiment_id)
+        FROM experiments e WHERE e.experiment_id = ?
+        """,
+        [experiment_id],
+    )
+    return int(place), int(n_interactions)
+
+
 def read_experiments(store: Store, loop_id: str) -> pd.DataFrame:
     """The loop's experiments, newest first, with their latest decision.
 

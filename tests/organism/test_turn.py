@@ -165,7 +165,7 @@ def test_one_small_turn_trains_tests_and_decides(workspace: Workspace, store: St
     assert kept["effect"] == pytest.approx(done.scorecard.effect)
 
     with DraftServer(workspace) as drafts, pytest.raises(DesignError, match="ended"):
-        run_simulated_traffic(store, drafts, done.experiment_id, _Strangers(), visits_per_user=1, seed=1)
+        run_simulated_traffic(store, drafts, done.experiment_id, _Strangers(), visits_per_user=1)
     assert done.decided.sentence
     assert done.scorecard.verdict in set(Verdict)
     assert version_by_name(store, loop_id, "scribe-2").run_id == done.trained.run_id
