@@ -45,7 +45,7 @@ The interval is Wilson's, and treats each fact as independent of the others in i
 - It writes one plain style unless it is fine-tuned.
 
 ## How it was made
-    python -m data.scribe.pretrain --out data/scribe/base --steps {step} --seed {seed}
+    python -m data.scribe.pretrain --out data/scribe/base --steps {n_steps} --refine {refine_steps} --seed {seed}
 
 - Architecture: Llama through transformers, 4 layers of 256, 4 heads of 64, feed-forward 704, tied embeddings.
 - Tokenizer: byte-level BPE of 2,048 with single digits, trained on 4,000 of the same visits.
@@ -53,8 +53,10 @@ The interval is Wilson's, and treats each fact as independent of the others in i
   final loss {loss:.3f} (moving average; the random styles put a floor under it).
 - {minutes:.0f} minutes on {threads} CPU threads, other work running beside it; bf16 autocast over fp32 weights.
 - Muon (rate {matrix_rate}) for the layers' matrices, AdamW (rate {other_rate}) for the rest; {warmup} steps of warm-up,
-  then a plateau, then a straight line to 0 over the last {decay:.0%}. The schedule counts steps, never seconds.
-- Curriculum by share of the steps: {levels}. {drills:.0%} of the later rows go back to
+  then a plateau, then a straight line to 0 over the last {decay:.0%} of the {n_steps:,} curriculum steps; after them
+  {refine_steps:,} steps, half on whole visits and half on prescriptions alone, from {refine_rate:.0%} of the rate to 0.
+  The schedule counts steps, never seconds.
+- Curriculum by share of its steps: {levels}. {drills:.0%} of the later rows go back to
   the first level.
 - Notes of the last three levels: {generic:.0%} in the generic style, the rest each in a house style of its own, drawn
   at random. The first two levels are all generic.
@@ -75,6 +77,7 @@ def write_card(
     measured: Mapping[str, Share],
     *,
     seed: int,
+    n_steps: int,
     threads: int,
     first_seed: int,
     recipe: Mapping[str, float],
@@ -88,6 +91,8 @@ def write_card(
         rows="\n".join(_row(name, share) for name, share in measured.items()),
         cannot="\n".join(_shortfalls(measured)),
         step=progress["step"],
+        n_steps=n_steps,
+        refine_steps=progress["step"] - n_steps,
         seed=seed,
         tokens=progress["tokens"],
         note_tokens=progress["note_tokens"],

@@ -10,7 +10,15 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from data.scribe.encounters import Encounter, Topic, encounter, is_made_up, is_reserved, part
+from data.scribe.encounters import (
+    USUAL_N_DRUGS,
+    Encounter,
+    Topic,
+    encounter,
+    is_made_up,
+    is_reserved,
+    part,
+)
 from data.scribe.notes import generic_note, random_style, styled_note
 from data.scribe.tokenizer import framed
 
@@ -29,6 +37,7 @@ class Level(NamedTuple):
     n_rows: int
     generic_share: float
     until: float
+    n_drugs: tuple[int, ...] = USUAL_N_DRUGS
 
 
 LEVELS = (
@@ -38,6 +47,7 @@ LEVELS = (
     Level(7, tuple(Topic), 20, 0.6, 0.40),
     Level(None, tuple(Topic), 14, 0.6, 1.00),
 )
+REFINER = Level(1, (Topic.PRESCRIPTIONS,), 56, 0.6, 1.00, (1, 2, 2, 3))
 WHOLE_SHARE = 0.75  # of the last level's rows that are visits as they come; the rest are parts with every topic
 DRILL_SHARE = 0.15  # of the rows above the first level that go back to it: prescriptions and who denied what
 
@@ -71,22 +81,39 @@ def level_at(step: int, n_steps: int) -> Level:
 
 
 def batches(tokenizer: PreTrainedTokenizerBase, seed: int, first_step: int, n_steps: int) -> list[Batch]:
-    """The batches of the GROUP steps from first_step on, in a shuffled order, each of rows of about equal length."""
+    """The batches of the GROUP steps from first_step on, in a shuffled order, each of rows of about equal length.
+
+    Steps beyond n_steps refine: half of their batches are whole visits, half are prescriptions.
+    """
     rng = random.Random(f"{seed} {first_step} {n_steps}")
-    level = level_at(first_step, n_steps)
-    levels = [LEVELS[0] if rng.random() < DRILL_SHARE else level for _ in range(GROUP * level.n_rows)]
-    rows = _encode(tokenizer, [example(rng.getrandbits(40), level) for level in levels])
-    rows.sort(key=lambda row: sum(map(len, row)))
-    drawn = [_padded(rows[start : start + level.n_rows]) for start in range(0, len(rows), level.n_rows)]
+    if first_step >= n_steps:
+        drawn = [
+            *_drawn(tokenizer, rng, [LEVELS[-1]] * (GROUP // 2 * LEVELS[-1].n_rows), LEVELS[-1].n_rows),
+            *_drawn(tokenizer, rng, [REFINER] * (GROUP // 2 * REFINER.n_rows), REFINER.n_rows),
+        ]
+    else:
+        level = level_at(first_step, n_steps)
+        levels = [LEVELS[0] if rng.random() < DRILL_SHARE else level for _ in range(GROUP * level.n_rows)]
+        drawn = _drawn(tokenizer, rng, levels, level.n_rows)
     rng.shuffle(drawn)
     return drawn
+
+
+def _drawn(tokenizer: PreTrainedTokenizerBase, rng: random.Random, levels: list[Level], n_rows: int) -> list[Batch]:
+    """Batches of n_rows, with one row of each of these levels."""
+    rows = _encode(tokenizer, [example(rng.getrandbits(40), level) for level in levels])
+    rows.sort(key=lambda row: sum(map(len, row)))
+    return [_padded(rows[start : start + n_rows]) for start in range(0, len(rows), n_rows)]
 
 
 def _unreserved(rng: random.Random, seed: int, level: Level) -> Encounter:
     """The visit of this seed, or of the next that prescribes no reserved name."""
     is_whole = level.n_topics is None and rng.random() < WHOLE_SHARE
     while True:
-        visit = encounter(seed, 0.4) if is_whole else part(seed, level.n_topics or len(Topic), among=level.among)
+        if is_whole:
+            visit = encounter(seed, 0.4)
+        else:
+            visit = part(seed, level.n_topics or len(Topic), among=level.among, n_drugs=level.n_drugs)
         if not any(is_made_up(rx.drug) and is_reserved(rx.drug) for rx in visit.prescriptions):
             return visit
         seed += 2**41

@@ -20,6 +20,7 @@ from organism.records import FactCheck
 WORD_FOR_NUMBER_SHARE = 0.5
 SMALL_TALK_SHARE = 0.15
 REPORTED_FIRST_SHARE = 0.7
+USUAL_N_DRUGS = (1, 1, 2)
 
 
 class Topic(StrEnum):
@@ -128,14 +129,21 @@ def encounter(seed: int, novel_share: float = 0.3) -> Encounter:
     return replace(facts, transcript=_transcript(facts, random.Random(seed * 7919 + 1), small_talk=True))
 
 
-def part(seed: int, n_topics: int, *, among: Collection[Topic] = tuple(Topic), novel_share: float = 0.5) -> Encounter:
+def part(
+    seed: int,
+    n_topics: int,
+    *,
+    among: Collection[Topic] = tuple(Topic),
+    novel_share: float = 0.5,
+    n_drugs: Sequence[int] = USUAL_N_DRUGS,
+) -> Encounter:
     """A visit cut down to at most n_topics topics, without small talk: one step of the training curriculum.
 
     Its symptoms and drugs are those of any complaint, so that the transcript tells them and the complaint does not.
     """
     rng = random.Random(seed * 7919 + 2)
     complaint = rng.choice(lexicon.COMPLAINTS)._replace(symptoms=_ALL_SYMPTOMS, drugs=_ALL_DRUGS)
-    facts = _draw_facts(random.Random(seed), seed, novel_share, complaint)
+    facts = _draw_facts(random.Random(seed), seed, novel_share, complaint, n_drugs)
     possible = [topic for topic in Topic if topic in among]
     facts = replace(facts, topics=frozenset(rng.sample(possible, min(n_topics, len(possible)))))
     return replace(facts, transcript=_transcript(facts, rng, small_talk=False))
@@ -210,7 +218,13 @@ def _vital_wordings(visit: Encounter) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _draw_facts(rng: random.Random, seed: int, novel_share: float, complaint: Complaint) -> Encounter:
+def _draw_facts(
+    rng: random.Random,
+    seed: int,
+    novel_share: float,
+    complaint: Complaint,
+    n_drugs: Sequence[int] = USUAL_N_DRUGS,
+) -> Encounter:
     systolic = rng.randint(96, 188)
     return Encounter(
         seed=seed,
@@ -230,7 +244,7 @@ def _draw_facts(rng: random.Random, seed: int, novel_share: float, complaint: Co
         oxygen_percent=rng.randint(88, 100),
         vitals_taken=tuple(rng.sample(("pressure", "pulse", "temperature", "oxygen"), rng.randint(2, 4))),
         finding=rng.choice(complaint.findings),
-        prescriptions=_draw_prescriptions(rng, complaint, novel_share),
+        prescriptions=_draw_prescriptions(rng, complaint, novel_share, n_drugs),
         lab=rng.choice((None, rng.choice(lexicon.LABS))),
         specialty=rng.choice((None, None, rng.choice(lexicon.SPECIALTIES))),
         follow_up=_draw_span(rng, 12),
@@ -250,9 +264,11 @@ def _draw_symptoms(rng: random.Random, complaint: Complaint) -> tuple[Symptom, .
     return tuple(symptoms)
 
 
-def _draw_prescriptions(rng: random.Random, complaint: Complaint, novel_share: float) -> tuple[Prescription, ...]:
+def _draw_prescriptions(
+    rng: random.Random, complaint: Complaint, novel_share: float, n_drugs: Sequence[int]
+) -> tuple[Prescription, ...]:
     drawn = []
-    for known in rng.sample(complaint.drugs, rng.choice((1, 1, 2))):
+    for known in rng.sample(complaint.drugs, rng.choice(n_drugs)):
         drug = _made_up_name(rng) if rng.random() < novel_share else known
         days = rng.choice((None, rng.randint(3, 30)))
         drawn.append(Prescription(drug, rng.choice(lexicon.DOSES_MG), rng.choice(lexicon.FREQUENCIES), days))

@@ -30,6 +30,7 @@ from organism.lm.decoder import Decoder
 MATRIX_RATE, OTHER_RATE = 0.02, 4e-3
 WARMUP_STEPS = 30
 DECAY_SHARE = 0.5
+REFINE_RATE = 0.6
 TOKENIZER_SEED = 50_000_000
 REPLAY_SEED = 60_000_000
 
@@ -53,8 +54,13 @@ class Run:
     tokenizer: PreTrainedTokenizerFast
     optimizers: list[torch.optim.Optimizer]
     n_steps: int
+    refine_steps: int
     seed: int
     progress: Progress
+
+    @property
+    def last_step(self) -> int:
+        return self.n_steps + self.refine_steps
 
 
 def new_model(vocabulary_size: int, seed: int) -> LlamaForCausalLM:
@@ -77,8 +83,11 @@ def new_model(vocabulary_size: int, seed: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def new_run(n_steps: int, seed: int) -> Run:
-    """A run at step 0; the seed decides the initial weights and every batch."""
+def new_run(n_steps: int, refine_steps: int, seed: int) -> Run:
+    """A run at step 0: the curriculum of n_steps, then refine_steps more on visits and prescriptions.
+
+    The seed decides the initial weights and every batch.
+    """
     tokenizer = build_tokenizer(tokenizer_texts(TOKENIZER_SEED))
     model = new_model(len(tokenizer), seed)
     is_matrix = {name: p.ndim == 2 and "embed" not in name for name, p in model.named_parameters()}
@@ -92,6 +101,7 @@ def new_run(n_steps: int, seed: int) -> Run:
             torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
         ],
         n_steps=n_steps,
+        refine_steps=refine_steps,
         seed=seed,
         progress=Progress(),
     )
@@ -99,25 +109,29 @@ def new_run(n_steps: int, seed: int) -> Run:
 
 def train(run: Run) -> Iterator[Progress]:
     """Train to the last step, yielding the progress after each group of steps."""
-    while run.progress.step < run.n_steps:
+    while run.progress.step < run.last_step:
         started = time.perf_counter()
         batches = curriculum.batches(run.tokenizer, run.seed, run.progress.step, run.n_steps)
-        for batch in batches[: run.n_steps - run.progress.step]:
+        for batch in batches[: run.last_step - run.progress.step]:
             _train_step(run, batch)
         run.progress.seconds += time.perf_counter() - started
         yield run.progress
 
 
-def rate_at(step: int, n_steps: int) -> float:
-    """The share of the full learning rate: a short warm-up, a plateau, and a straight line down to nothing."""
-    return min(1.0, (step + 1) / WARMUP_STEPS, (n_steps - step) / (DECAY_SHARE * n_steps))
+def rate_at(step: int, n_steps: int, refine_steps: int = 0) -> float:
+    """The share of the full learning rate: warm-up, plateau, straight down to nothing; then a lower, shorter slope."""
+    if step >= n_steps:
+        first, last, peak, decay = n_steps, n_steps + refine_steps, REFINE_RATE, 1.0
+    else:
+        first, last, peak, decay = 0, n_steps, 1.0, DECAY_SHARE
+    return peak * min(1.0, (step - first + 1) / WARMUP_STEPS, (last - step) / (decay * (last - first)))
 
 
 def _train_step(run: Run, batch: Batch) -> None:
     progress = run.progress
     for optimizer, rate in zip(run.optimizers, (MATRIX_RATE, OTHER_RATE), strict=True):
         for group in optimizer.param_groups:
-            group["lr"] = rate * rate_at(progress.step, run.n_steps)
+            group["lr"] = rate * rate_at(progress.step, run.n_steps, run.refine_steps)
     loss = note_loss(run.model, batch)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
@@ -151,16 +165,18 @@ def save_checkpoint(run: Run, path: Path) -> None:
         "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
         "progress": asdict(run.progress),
         "n_steps": run.n_steps,
+        "refine_steps": run.refine_steps,
         "seed": run.seed,
     }
     torch.save(state, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
 
 
-def resume_checkpoint(path: Path) -> Run:
-    """The run as it was when the checkpoint was written."""
+def resume_checkpoint(path: Path, refine_steps: int | None = None) -> Run:
+    """The run as it was when the checkpoint was written; refine_steps can still be changed before they begin."""
     state = torch.load(path, weights_only=True)
-    run = new_run(state["n_steps"], state["seed"])
+    planned = state.get("refine_steps", 0) if refine_steps is None else refine_steps
+    run = new_run(state["n_steps"], planned, state["seed"])
     run.model.load_state_dict(state["model"])
     for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
@@ -181,7 +197,10 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     checkpoint = arguments.checkpoint
-    run = resume_checkpoint(checkpoint) if arguments.resume else new_run(arguments.steps, arguments.seed)
+    if arguments.resume:
+        run = resume_checkpoint(checkpoint, arguments.refine)
+    else:
+        run = new_run(arguments.steps, arguments.refine, arguments.seed)
     saved = time.perf_counter()
     for progress in train(run):
         if progress.step % 40 == 0:
@@ -198,9 +217,16 @@ def main() -> None:
         asdict(run.progress),
         measured,
         seed=run.seed,
+        n_steps=run.n_steps,
         threads=arguments.threads,
         first_seed=UNSEEN_SEED,
-        recipe={"matrix_rate": MATRIX_RATE, "other_rate": OTHER_RATE, "warmup": WARMUP_STEPS, "decay": DECAY_SHARE},
+        recipe={
+            "matrix_rate": MATRIX_RATE,
+            "other_rate": OTHER_RATE,
+            "warmup": WARMUP_STEPS,
+            "decay": DECAY_SHARE,
+            "refine_rate": REFINE_RATE,
+        },
     )
     write_replay(arguments.out)
     print(json.dumps({name: counted._asdict() for name, counted in measured.items()}), flush=True)
@@ -222,11 +248,12 @@ def _rounded(progress: Progress) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Pre-train the scribe's base model on synthetic visits.")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
-    parser.add_argument("--steps", type=int, default=1800, help="optimizer steps in all (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1800, help="steps of the curriculum (default: %(default)s)")
+    parser.add_argument("--refine", type=int, default=600, help="steps after it (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="initial weights and data (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--save-every", type=float, default=240.0, help="seconds between checkpoints")
-    parser.add_argument("--visits", type=int, default=1000, help="unseen visits to measure on (default: %(default)s)")
+    parser.add_argument("--visits", type=int, default=400, help="unseen visits to measure on (default: %(default)s)")
     parser.add_argument(
         "--checkpoint",
         type=Path,
