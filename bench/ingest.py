@@ -67,19 +67,29 @@ def one(kind: EventKind, name: str, n: int, draft: str) -> dict[str, Any]:
 def send(port: int, client: int, seconds: float) -> Load:
     """Send until the time is over; every answer must say that all hundred were accepted."""
     drafts, connection = texts(client), http.client.HTTPConnection("127.0.0.1", port)
-    headers = {"Authorization": f"Bearer {_server.KEY}", "Content-Type": "application/json"}
     waits: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         for kind in KINDS:
             body = json.dumps(rows(kind, client, len(waits) // 2 * BATCH, drafts))
             began = time.perf_counter()
-            connection.request("POST", f"/v1/{kind}", body, headers)
-            answer = json.loads(connection.getresponse().read())
+            answer = post(connection, kind, body)
             waits.append(time.perf_counter() - began)
-            if answer.get("accepted") != BATCH:
+            if answer.get("accepted", 0) + answer.get("duplicates", 0) != BATCH:
                 raise SystemExit(f"a batch was not accepted whole: {str(answer)[:300]}")
     return Load(len(waits) * BATCH, waits)
+
+
+def post(connection: http.client.HTTPConnection, kind: EventKind, body: str) -> dict[str, Any]:
+    """One request; sent again when the server has meanwhile closed a connection that was idle too long."""
+    headers = {"Authorization": f"Bearer {_server.KEY}", "Content-Type": "application/json"}
+    try:
+        connection.request("POST", f"/v1/{kind}", body, headers)
+        return json.loads(connection.getresponse().read())
+    except (ConnectionError, http.client.RemoteDisconnected):
+        connection.close()
+        connection.request("POST", f"/v1/{kind}", body, headers)
+        return json.loads(connection.getresponse().read())
 
 
 def measure(folder: str, n_clients: int, seconds: float, *, alone: bool) -> tuple[Load, float, float]:

@@ -23,7 +23,7 @@ _HEADERS = {
 _bearer = HTTPBearer(auto_error=False, description="The admin key: ORGANISM_API_KEY, or the workspace's api_key file.")
 
 
-def require_key(
+async def require_key(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Let the request through only with the workspace's key; 401 with how to get it otherwise."""

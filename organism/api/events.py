@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import Future
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -10,12 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from organism import __version__
-from organism.api.access import KeyRequired, StoreOf
+from organism.api.access import KeyRequired, StoreOf, store_of
 from organism.config import utcnow
 from organism.ingest.flow import Ingested, ingest_json, retry_quarantined, retry_waiting
 from organism.ingest.schemas import SHAPES
 from organism.records import EventKind
-from organism.store.database import Store
 from organism.store.loops import read_loops
 from organism.store.quarantine import count_waiting, read_quarantine
 from organism.store.sources import count_events, source_summary
@@ -67,10 +67,14 @@ def _body(kind: EventKind) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": either}}}}
 
 
-async def _take(store: Store, kind: EventKind, request: Request, loop: str | None, source: str | None) -> JSONResponse:
+async def _take(kind: EventKind, request: Request, loop: str | None, source: str | None) -> JSONResponse:
+    """One trip to another thread, for all that may take long; the wait for the disk holds none."""
     body = await request.body()
-    done = await run_in_threadpool(ingest_json, store, kind, body, now=utcnow(), loop=loop, source=source)
-    return _receipt(await asyncio.wrap_future(done))
+
+    def hand_in() -> Future[Ingested]:
+        return ingest_json(store_of(request), kind, body, now=utcnow(), loop=loop, source=source)
+
+    return _receipt(await asyncio.wrap_future(await run_in_threadpool(hand_in)))
 
 
 def _receipt(done: Ingested) -> JSONResponse:
@@ -81,10 +85,8 @@ def _receipt(done: Ingested) -> JSONResponse:
 
 
 def _add_event_route(kind: EventKind, summary: str) -> None:
-    async def take(
-        request: Request, store: StoreOf, loop: str | None = None, source: str | None = None
-    ) -> JSONResponse:
-        return await _take(store, kind, request, loop, source)
+    async def take(request: Request, loop: str | None = None, source: str | None = None) -> JSONResponse:
+        return await _take(kind, request, loop, source)
 
     router.add_api_route(
         f"/{kind}",
