@@ -129,7 +129,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
 if refused := st.session_state.pop("refused", None):
     st.error(literal(sentence(refused)), title="Not done", icon=":material/error:")
 
-asked_run = st.query_params.get("run")
+asked_run = address = st.query_params.get("run")
 if asked_run is not None and asked_run not in set(runs["run_id"]):
     st.warning(f"There is no run {literal(asked_run)} here. Showing the latest.", title="Unknown link")
     asked_run = None
@@ -140,7 +140,7 @@ was_alive = is_alive(runs)
 def board(loop_id: str, asked_run: str | None) -> None:
     """All runs and the loss of the open one; redrawn every second while one is alive."""
     runs = runtime.read_with_runs(read_runs, loop_id)
-    if is_alive(runs) != was_alive:
+    if is_alive(runs) != was_alive or st.query_params.get("run") != address:
         st.rerun()
     if runs.empty:
         cards.empty(

@@ -63,6 +63,13 @@ def go_to_loop() -> None:
     st.session_state["loop_name"] = st.query_params["loop"] = st.session_state["loop_pick"]
 
 
+# Before the navigation, or its Material icon becomes the tab's for a moment, fetched from another host.
+st.set_page_config(
+    page_icon=static("mark.svg"),
+    layout="wide",
+    initial_sidebar_state="collapsed" if presenting() else "auto",
+    menu_items={"About": "A workbench for AI products that keep learning."},
+)
 st.logo(static("logo.svg"), icon_image=static("mark.svg"), size="large")
 current = st.navigation(
     {
@@ -111,13 +118,7 @@ current = st.navigation(
     position="hidden" if presenting() else "sidebar",
     expanded=True,
 )
-st.set_page_config(
-    page_title=f"{current.title}, Organism",
-    page_icon=static("mark.svg"),
-    layout="wide",
-    initial_sidebar_state="collapsed" if presenting() else "auto",
-    menu_items={"About": "A workbench for AI products that keep learning."},
-)
+st.set_page_config(page_title=f"{current.title}, Organism")
 try:
     runtime.opened()
 except OrganismError as error:
