@@ -30,7 +30,7 @@ from organism.optimize.flow import (
 )
 from organism.store.datasets import read_datasets
 from ui import cards, charts, runtime
-from ui.runs import evaluation_card, is_alive, run_line
+from ui.runs import evaluation_card, is_alive, run_line, training_set_card
 from ui.words import counted, literal, sentence
 
 cards.head(
@@ -170,6 +170,10 @@ def board(loop_id: str, asked_run: str | None) -> None:
 board(loop.loop_id, asked_run)
 
 shown = asked_run or (str(runs["run_id"].iloc[0]) if len(runs) else None)
+if shown:
+    learned = datasets[datasets["dataset_id"] == runs.set_index("run_id").loc[shown, "dataset_id"]]
+    if len(learned):
+        training_set_card(learned.iloc[0])
 versions = runtime.read(read_versions, loop.loop_id)
 made = versions[versions["run_id"] == shown] if shown else versions.iloc[:0]
 if len(made):

@@ -4,7 +4,7 @@ Treatment is always teal and control always slate, in both themes. Backgrounds a
 fonts come from the theme. `plotly.graph_objects` only: plotly express costs twelve times as much.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -95,6 +95,8 @@ def retained_by_week(
     _level(figure, floor, "Null floor", palette.warn)
     _level(figure, ceiling, "Ceiling", palette.good)
     figure.update_yaxes(range=[0, 1.04], tickformat=".0%", title="Retained characters")
+    if frame["week"].nunique() <= 13:
+        figure.update_xaxes(tickvals=sorted(frame["week"].unique()), tickformat="%b %-d")
     figure.update_layout(hovermode="x unified")
     return figure
 
@@ -296,11 +298,11 @@ def rewards(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     return figure
 
 
-def shares(parts: Mapping[str, float], palette: Palette) -> go.Figure:
-    """One stacked bar that says what a whole is made of, in the order given."""
+def shares(frame: pd.DataFrame, palette: Palette) -> go.Figure:
+    """One stacked bar that says what a whole is made of, in the order given; columns part, answers."""
     tones = (palette.treatment, palette.control, *palette.others)
     figure = _figure(palette, height=120)
-    for number, (name, amount) in enumerate(parts.items()):
+    for number, (name, amount) in enumerate(frame[["part", "answers"]].itertuples(index=False)):
         figure.add_bar(
             y=["rows"],
             x=[amount],

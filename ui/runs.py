@@ -45,6 +45,23 @@ def run_line(run: pd.Series, *, is_open: bool, stop: Callable[..., None], resume
                 st.button("Open", type="tertiary", key=f"open_{run_id}", on_click=_open, args=(run_id,))
 
 
+def training_set_card(dataset: pd.Series) -> None:
+    """What a run learns from: how many answers train, how many judge, and why the others were left out."""
+    dropped = {reason: n for reason, n in json.loads(dataset["dropped"]).items() if n}
+    parts = {"Training": int(dataset["n_train"]), "Held out": int(dataset["n_heldout"])} | dropped
+    table = pd.DataFrame({"part": list(parts), "answers": list(parts.values())})
+    with st.container(border=True):
+        st.header("What it learns from", anchor=False)
+        cards.chart(
+            runtime.figure(charts.shares, table, about=(dataset["dataset_id"],)),
+            f"{dataset['name']}: {parts['Training']:,} texts of {dataset['n_users_train']} users to learn from, "
+            f"{parts['Held out']:,} of {dataset['n_users_heldout']} others to judge by; "
+            f"{sum(dropped.values()):,} answers were left out. Frozen as {dataset['content_hash'][:12]}.",
+            table,
+            f"training_set_{dataset['dataset_id']}",
+        )
+
+
 def evaluation_card(figures: dict[str, Any], version: str, facts_margin: float) -> None:
     """Before and after on held-out users: five figures, then the picture with its floor and ceiling."""
     st.caption(
@@ -109,7 +126,7 @@ def _plain(label: str, figures: dict[str, Any], stem: str, form: str, about: str
     st.metric(
         label,
         form.format(last),
-        f"{last - first:+,.0f}",
+        f"{last - first:+,.0f}" if round(last - first) else 0,
         delta_color="off",
         help=about,
         border=True,

@@ -78,11 +78,12 @@ def test_a_run_is_started_survives_a_reload_and_is_stopped(
 
 
 def test_an_experiment_is_started_and_decided_and_the_record_stands(open_page: Open) -> None:
-    page = open_page("/fine-tunes?version=scribe-1")
-    page.get_by_role("button", name="Open").last.click()
+    page = open_page("/fine-tunes")
+    others = page.get_by_role("button", name="Open", exact=True)
+    if others.count():
+        others.last.click()
     page.get_by_role("button", name="Start an experiment").click()
     page.wait_for_url(re.compile("/experiments.*exp="))
-    page.get_by_role("button", name="Keep running").click()
     page.get_by_label("In one sentence, why?").fill("Nobody came yet")
     page.get_by_label("Your name").fill("Ana")
     page.get_by_role("button", name="Record the decision").click()

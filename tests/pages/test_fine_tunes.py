@@ -22,7 +22,7 @@ def test_a_finished_run_shows_its_figures_between_floor_and_ceiling(full: Path, 
     figures = {metric.label: metric.value for metric in app.metric}
     assert set(figures) == {"Retained characters", "Written share", "Facts right", "Draft length", "Tokens a second"}
     assert any("unrelated notes share" in caption.value for caption in app.caption)
-    assert len(app.get("plotly_chart")) == 2, "the loss and the evaluation"
+    assert len(app.get("plotly_chart")) == 3, "the loss, the training set and the evaluation"
 
 
 def test_a_living_run_is_followed_and_can_be_stopped_before_it_starts(full: Path, visit: Visit) -> None:
