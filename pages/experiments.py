@@ -12,7 +12,7 @@ from organism.records import Verdict
 from organism.store.experiments import read_decisions, read_experiments
 from organism.traffic import run_simulated_traffic
 from ui import cards, charts, runtime, scorecards
-from ui.words import between, literal, points
+from ui.words import between, counted, literal, points
 
 cards.head(
     "Experiments",
@@ -104,13 +104,13 @@ left, right = st.columns([1.4, 1], gap="small")
 with left.container(border=True, height="stretch"):
     st.header("The effect so far", anchor=False)
     track = runtime.read(effect_track, chosen)
-    if track["effect"].notna().sum() < 1:
-        st.caption("The line starts with the first day on which both arms have answers.")
+    if track["effect"].notna().sum() < 2:
+        st.caption("The line starts with the second day on which both arms have answers.")
     else:
         cards.chart(
             runtime.figure(charts.effect_track, track.dropna(subset=["effect"]), about=(chosen,)),
-            f"After {len(track)} days the difference stands at {points(card.effect)}. Each interval is for one look: "
-            "the first day that excludes 0 is no reason to stop.",
+            f"After {counted(len(track), 'day')} the difference stands at {points(card.effect)}. Each interval "
+            "is for one look: the first day that excludes 0 is no reason to stop.",
             track,
             "effect_by_day",
         )

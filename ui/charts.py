@@ -311,7 +311,7 @@ def shares(frame: pd.DataFrame, palette: Palette) -> go.Figure:
             marker={"color": tones[number % len(tones)], "cornerradius": 3},
             hovertemplate=f"{name}: %{{x:,}}<extra></extra>",
         )
-    figure.update_layout(barmode="stack", bargap=0.2)
+    figure.update_layout(barmode="stack", bargap=0.2, legend={"traceorder": "normal"})
     figure.update_xaxes(showgrid=False, title=None)
     figure.update_yaxes(visible=False)
     return figure

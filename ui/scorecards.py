@@ -38,7 +38,7 @@ def guardrail_line(guardrail: Guardrail) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(word.capitalize(), icon=f":material/{icon}:", color=color)  # type: ignore[arg-type]
         st.markdown(guardrail.label, width="stretch")
-        st.caption(f"margin {margin}, p {p_words(guardrail.p_value)}")
+        st.caption(f"margin {margin}" + ("" if guardrail.p_value is None else f", p {p_words(guardrail.p_value)}"))
 
 
 def metric_table(card: Scorecard) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def metric_table(card: Scorecard) -> pd.DataFrame:
                 card.treatment: _value(row, row.comparison.mean_treatment),
                 "Difference": _change(row, row.comparison.effect),
                 "95% interval": _interval(row),
-                "p": p_words(row.comparison.p_value),
+                "p": None if row.comparison.p_value is None else p_words(row.comparison.p_value),
                 "Better is": {1: "more", -1: "less"}.get(row.better, "either"),
             }
             for row in card.metrics
