@@ -43,9 +43,10 @@ EXPERIMENT_ENDS = FIRST_MONDAY + 6 * WEEK - timedelta(seconds=30)
 class TurnSize:
     """How much the first version learns from: little, so that the next turn has something to win."""
 
-    n_train: int = 50
+    n_train: int = 150
     n_heldout: int = 120
-    epochs: int = 4
+    epochs: int = 2
+    learning_rate: float = 2.2e-3
 
 
 class FirstTurn(NamedTuple):
@@ -70,6 +71,7 @@ def train(ledger: Ledger, size: TurnSize, base: Path, scratch: Path, *, seed: in
     config = SftConfig(
         base=BUNDLED_BASE if base == ROOT / BUNDLED_BASE.partition(":")[2] else str(base.resolve()),
         epochs=size.epochs,
+        learning_rate=size.learning_rate,
         seed=seed,
         threads=threads,
         bf16=False,
