@@ -93,7 +93,8 @@ def test_sql_is_spoken_in_the_store_only() -> None:
     ["organism", "organism.loop", "organism.cli", "organism.client", "organism.api.app", "organism.optimize.flow"],
 )
 def test_importing_the_core_loads_neither_streamlit_nor_torch(module: str) -> None:
-    code = f"import sys, {module}; print([m for m in ('streamlit', 'torch', 'transformers', 'statsmodels') if m in sys.modules])"
+    heavy = ("streamlit", "torch", "transformers", "statsmodels")
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]", f"importing {module} also loads {out.stdout.strip()}"
 
