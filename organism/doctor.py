@@ -78,7 +78,10 @@ def weights_problem(file: Path) -> str:
             header = None
     if not isinstance(header, dict):
         return f"{file.name} is not a safetensors file: its header cannot be read"
-    end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
+    tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+    if not all(isinstance(entry, dict) and "data_offsets" in entry for entry in tensors):
+        return f"{file.name} is not a safetensors file: its header does not describe tensors"
+    end = max((entry["data_offsets"][1] for entry in tensors), default=0)
     wanted, found = 8 + header_size + end, file.stat().st_size
     return "" if wanted == found else f"{file.name} has {found} bytes, its header wants {wanted}: it is cut or damaged"
 

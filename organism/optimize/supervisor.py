@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,7 @@ from organism.store.training_runs import (
 POLL_SECONDS = 0.5
 STARTING = timedelta(seconds=30)
 ALMOST_FULL = 16 << 20
+NO_NEWS: Mapping[str, Any] = {}
 LOG = logging.getLogger("organism.optimize")
 
 
@@ -112,7 +114,7 @@ class Supervisor:
             if status.state is RunStatus.DONE:
                 register(self.store, run, folder, now)
             elif status.state in (RunStatus.STOPPED, RunStatus.FAILED):
-                self._end(run, status.state, status.message, now)
+                self._end(run, status.state, status.message, now, _news(status))
             elif alive:
                 self._report(run, status)
             elif run.pid is not None or run.started_at is None or now - run.started_at > STARTING:
@@ -128,8 +130,12 @@ class Supervisor:
         if any(value != getattr(run, name) for name, value in news.items()):
             update_run(self.store, run.run_id, news)
 
-    def _end(self, run: TrainingRun, status: RunStatus, message: str, now: datetime) -> None:
-        update_run(self.store, run.run_id, {"status": str(status), "message": message, "finished_at": now})
+    def _end(
+        self, run: TrainingRun, status: RunStatus, message: str, now: datetime, news: Mapping[str, Any] = NO_NEWS
+    ) -> None:
+        """Close the run in one write, with the last that its child said, so that nobody reads half of it."""
+        last = {**news, "status": str(status), "message": message, "finished_at": now}
+        update_run(self.store, run.run_id, last)
         self._children.pop(run.run_id, None)
 
 

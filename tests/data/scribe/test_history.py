@@ -93,7 +93,7 @@ def test_not_every_draft_is_answered_and_some_are_rejected(rows, answered):
 def test_the_base_keeps_too_little_and_the_first_version_more_but_not_all(answered):
     base, tuned = (retained(answered[answered["variant_id"] == name]) for name in ("base", "scribe-1"))
     assert 0.30 < base < 0.60
-    assert base + 0.10 < tuned < 0.85
+    assert base + 0.05 < tuned < 0.85
 
 
 def test_four_physicians_do_not_consent_and_are_not_evaluated_on_either(rows):
