@@ -128,13 +128,17 @@ def record(turn: FirstTurn, ledger: Ledger) -> dict[str, Any]:
 
 
 def save_adapter(adapter: Path, out: Path) -> None:
-    """The adapter's two files, with the base named by its address and not by a path of this machine."""
+    """The adapter's two files, with the base named by its address and not by a path of this machine.
+
+    peft keeps the target modules in a set, whose order is another one in every process; here they are sorted.
+    """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for name in ADAPTER_FILES:
         shutil.copyfile(adapter / name, out / name)
     config = json.loads((out / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = BUNDLED_BASE
+    config["target_modules"] = sorted(config["target_modules"])
     (out / ADAPTER_FILES[0]).write_text(json.dumps(config, sort_keys=True, indent=1) + "\n", encoding="utf-8")
 
 
