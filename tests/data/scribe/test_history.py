@@ -1,6 +1,8 @@
 """The shipped history is what its manifest says, in sane bands; and making one is repeatable."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from datetime import timedelta
 
@@ -11,6 +13,7 @@ from data.scribe import history, physicians
 from data.scribe.environment import FRESH_FIRST_SEED, make_visit
 from data.scribe.seed import HISTORY
 from data.scribe.weeks import FIRST_MONDAY, N_WEEKS, WEEK, Clinic, modeled_latency_ms
+from organism.config import ROOT
 from organism.lm.decoder import Generation
 from organism.measures.acceptance import measure
 
@@ -166,13 +169,19 @@ def test_differences_name_the_file_that_changed():
 
 
 @pytest.mark.slow
-def test_the_command_makes_the_same_bytes_twice(tmp_path, capsys):
-    """Eight physicians with few visits: really drafted, trained and evaluated, twice."""
+def test_the_command_makes_the_same_bytes_twice(tmp_path):
+    """Eight physicians with few visits: really drafted, trained and evaluated, twice, each in its own process."""
     small = "--physicians 8 --load 0.3 --train-rows 24 --heldout-rows 6 --epochs 1 --threads 1".split()
     command = ["--out", str(tmp_path / "history"), *small]
-    assert history.main(command) == 0
-    assert history.main([*command, "--check"]) == 0
-    assert "byte for byte" in capsys.readouterr().out
+
+    def run(*words):
+        line = [sys.executable, "-m", "data.scribe.history", *command, *words]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    made, checked = run(), run("--check")
+    assert made.returncode == 0, made.stderr[-2000:]
+    assert checked.returncode == 0, checked.stdout + checked.stderr[-2000:]
+    assert "byte for byte" in checked.stdout
     (tmp_path / "versions" / "scribe-1" / "adapter_config.json").write_text("{}")
     kept = json.loads((tmp_path / "history" / "manifest.json").read_text())
     found = {**kept, "files": history.digests(tmp_path / "history", tmp_path / "versions")}
