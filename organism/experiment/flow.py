@@ -1,8 +1,7 @@
 """Start an experiment, assign its users, read its scorecard, keep the decision."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,6 +14,7 @@ from organism.store import experiments
 from organism.store.database import Store
 from organism.store.experiments import Experiment
 from organism.store.model_versions import read_version
+from organism.wire import plain
 
 
 class Assigned(NamedTuple):
@@ -151,14 +151,3 @@ def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor:
         ends=experiments.ends_experiment(Verdict(verdict)),
     )
     return Decided(decision_id, Verdict(verdict), card.rule)
-
-
-def plain(value: Any) -> Any:
-    """A scorecard, or any part of it, as JSON-ready data: fields by name, tuples as lists."""
-    if hasattr(value, "_asdict"):
-        return {name: plain(part) for name, part in value._asdict().items()}
-    if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(part) for part in value]
-    return value
