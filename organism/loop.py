@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from organism.config import Workspace, utcnow
 from organism.deploy.flow import promote, version_by_name
 from organism.deploy.serving import DraftServer
-from organism.digest.flow import build_training_set, live_design
+from organism.digest.flow import live_design
+from organism.digest.training_set_flow import build_training_set
 from organism.errors import DesignError, RunError
 from organism.experiment.flow import analyze, decide, read_experiment, start_experiment
 from organism.experiment.rules import Scorecard

@@ -62,18 +62,29 @@ class SignalSpec(NamedTuple):
     missing: float | None = None
 
 
+class Constraint(NamedTuple):
+    """A guardrail: a variant whose mean of this signal is out of these bounds may not win, whatever its reward."""
+
+    signal: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardDesign:
     """A versioned recipe that turns signals into one reward in [0, 1]. Changing it makes a new design."""
 
     name: str
     signals: tuple[SignalSpec, ...]
+    constraints: tuple[Constraint, ...] = ()
     note: str = ""
     author: str = ""
 
     def spec(self) -> dict[str, Any]:
         """What the design computes, as plain data; equal specs have equal ids."""
-        return {"signals": [s._asdict() for s in sorted(self.signals)]}
+        signals = [s._asdict() for s in sorted(self.signals)]
+        guardrails = [c._asdict() for c in sorted(self.constraints, key=str)]
+        return {"signals": signals} | ({"constraints": guardrails} if guardrails else {})
 
     @property
     def id(self) -> str:

@@ -16,7 +16,8 @@ from organism.deploy.flow import (
     rollback,
     version_by_name,
 )
-from organism.digest.flow import build_training_set, live_design
+from organism.digest.flow import live_design
+from organism.digest.training_set_flow import build_training_set
 from organism.errors import OrganismError
 from organism.loop import start_test
 from organism.optimize.flow import (

@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from organism.config import utcnow
+from organism.digest.designs import group_weights, weighted
 from organism.digest.flow import live_design, reward_moments, save_design
-from organism.digest.rewards import group_weights, rewards_by_variant, weighted
+from organism.digest.rewards import rewards_by_variant
 from organism.errors import DesignError
 from organism.store.reward_designs import read_designs
 from organism.store.signals import read_coverage

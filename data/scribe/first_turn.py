@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from data.scribe.weeks import FIRST_MONDAY, WEEK, Ledger
 from organism.config import BUNDLED_BASE, DEMO_LOOP, ROOT, Workspace
-from organism.digest.flow import TrainingSet, build_training_set
+from organism.digest.training_set_flow import TrainingSet, build_training_set
 from organism.errors import RunError
 from organism.experiment.assignment import Arm, assign
 from organism.ingest.flow import ingest

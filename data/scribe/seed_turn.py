@@ -8,8 +8,8 @@ from data.scribe import first_turn
 from data.scribe.first_turn import FROZEN_AT, LEAD, TurnSize
 from data.scribe.weeks import FIRST_MONDAY
 from organism.config import BUNDLED_BASE, Workspace
+from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.flow import save_design
-from organism.digest.rewards import DEFAULT_DESIGN
 from organism.errors import InputError
 from organism.experiment import flow as experiment
 from organism.optimize.flow import read_examples

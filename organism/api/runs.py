@@ -8,7 +8,8 @@ from starlette.responses import JSONResponse
 from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf, PartsOf
 from organism.config import utcnow
-from organism.digest.flow import build_training_set, live_design
+from organism.digest.flow import live_design
+from organism.digest.training_set_flow import build_training_set
 from organism.optimize.flow import (
     SftConfig,
     TrainingRun,

@@ -150,7 +150,7 @@ def restore(args: argparse.Namespace) -> Result:
 def runs(args: argparse.Namespace) -> Result:
     """Training runs, newest first."""
     with opened(args) as place:
-        found = read_runs(place.store, _loop(place.store, args.loop))
+        found = read_runs(place.store, loop_of(place.store, args.loop))
     columns = {
         "run_id": "run",
         "status": "status",
@@ -165,7 +165,7 @@ def runs(args: argparse.Namespace) -> Result:
 def models(args: argparse.Namespace) -> Result:
     """Versions, and the alias events that made one live."""
     with opened(args) as place:
-        loop_id = _loop(place.store, args.loop)
+        loop_id = loop_of(place.store, args.loop)
         versions, events = read_versions(place.store, loop_id), read_alias_events(place.store, loop_id)
         live = deploy.live_version(place.store, loop_id)
     name = live.name if live else None
@@ -177,7 +177,7 @@ def models(args: argparse.Namespace) -> Result:
 def promote(args: argparse.Namespace) -> Result:
     """Make a version live, if its facts allow it."""
     with opened(args) as place:
-        loop_id = _loop(place.store, args.loop)
+        loop_id = loop_of(place.store, args.loop)
         version = deploy.version_by_name(place.store, loop_id, args.version)
         deploy.promote(
             place.store, loop_id, version.model_version_id, actor="command line", reason=args.reason, now=utcnow()
@@ -188,7 +188,7 @@ def promote(args: argparse.Namespace) -> Result:
 def rollback(args: argparse.Namespace) -> Result:
     """Make the version before the live one live again."""
     with opened(args) as place:
-        loop_id = _loop(place.store, args.loop)
+        loop_id = loop_of(place.store, args.loop)
         version = deploy.rollback(place.store, loop_id, actor="command line", reason=args.reason, now=utcnow())
     return Result(f"{version.name} is live again.", {"live": version.name})
 
@@ -196,7 +196,7 @@ def rollback(args: argparse.Namespace) -> Result:
 def experiments(args: argparse.Namespace) -> Result:
     """Every experiment with its verdict as of now."""
     with opened(args) as place:
-        found = read_experiments(place.store, _loop(place.store, args.loop))
+        found = read_experiments(place.store, loop_of(place.store, args.loop))
         cards = {row: experiment.analyze(place.store, row) for row in found["experiment_id"]}
     lines = [
         f"{name} ({status}, {experiment_id})\n  {cards[experiment_id].sentence}"
@@ -218,7 +218,7 @@ def decide(args: argparse.Namespace) -> Result:
 def vitals(args: argparse.Namespace) -> Result:
     """The loop's vital signs, and what needs a person."""
     with opened(args) as place:
-        loop_id = _loop(place.store, args.loop)
+        loop_id = loop_of(place.store, args.loop)
         found = observe.vitals(place.store, loop_id, utcnow())
         needs = observe.needs_you(place.store, loop_id, utcnow())
     lines = [f"{name.replace('_', ' '):<32} {_said(value)}" for name, value in found._asdict().items()]
@@ -234,7 +234,7 @@ def _said(value: Any) -> str:
     return "not known yet" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _loop(store: Store, name: str | None) -> str:
+def loop_of(store: Store, name: str | None) -> str:
     """The loop of this name; without a name the only one there is, else the demo's."""
     known = list(read_loops(store)["name"])
     return loop_id_of(store, name or (known[0] if len(known) == 1 else DEMO_LOOP))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from organism import __version__
-from organism.cli import commands, serve, turns
+from organism.cli import commands, datasets, rewards, serve, turns
 from organism.cli.output import Result
 from organism.errors import DesignError, InputError, OrganismError
 from organism.wire import as_json
@@ -55,10 +55,26 @@ def build_parser() -> argparse.ArgumentParser:
         leaf.set_defaults(run=run)
         return leaf
 
+    def group(name: str, help_text: str) -> Any:
+        branch = tree.add_parser(name, help=help_text, description=help_text)
+        leaves = branch.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+        def member(leaf_name: str, run: Any, leaf_help: str) -> argparse.ArgumentParser:
+            leaf: argparse.ArgumentParser = leaves.add_parser(
+                leaf_name, parents=[shared], help=leaf_help, description=leaf_help
+            )
+            leaf.add_argument("--loop", help="the loop (default: the demo's)")
+            leaf.set_defaults(run=run)
+            return leaf
+
+        return member
+
     _process_commands(command)
     _data_commands(command)
     _model_commands(command)
     _experiment_commands(command)
+    rewards.add_to(group("reward", "reward designs: what they are, what they would change, whether they are right"))
+    datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
     return parser
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from organism.records import RewardDesign, SignalSpec
+from organism.records import Constraint, RewardDesign, SignalSpec
 from organism.store.database import Cursor, Store
 
 
@@ -65,5 +65,11 @@ def append_design(store: Store, loop_id: str, design: RewardDesign, now: datetim
 
 
 def _design(name: str, spec: Any, note: str | None, author: str | None) -> RewardDesign:
-    signals = tuple(SignalSpec(**signal) for signal in json.loads(spec)["signals"])
-    return RewardDesign(name=name, signals=signals, note=note or "", author=author or "")
+    found = json.loads(spec)
+    return RewardDesign(
+        name=name,
+        signals=tuple(SignalSpec(**signal) for signal in found["signals"]),
+        constraints=tuple(Constraint(**guardrail) for guardrail in found.get("constraints", ())),
+        note=note or "",
+        author=author or "",
+    )

@@ -199,4 +199,36 @@ def m004_signals(cursor: Cursor) -> None:
     """)
 
 
-STEPS = [m001_events, m002_digest_and_optimize, m003_experiments, m004_signals]
+def m006_choices_pools_and_sets(cursor: Cursor) -> None:
+    """What people chose between, drafts sampled for the same prompts, and training sets of three kinds.
+
+    A pool's draft has `stop_at` 1; a beginning of one that stops after that share of its characters has less.
+    """
+    cursor.execute("""
+        CREATE TABLE choices (
+            choice_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, left_id VARCHAR NOT NULL,
+            right_id VARCHAR NOT NULL, chosen VARCHAR NOT NULL, actor VARCHAR NOT NULL, is_synthetic BOOLEAN NOT NULL,
+            created_at TIMESTAMP NOT NULL
+        );
+        CREATE TABLE sampled_drafts (
+            loop_id VARCHAR NOT NULL, prompt_key VARCHAR NOT NULL, draft_number INTEGER NOT NULL,
+            stop_at DOUBLE NOT NULL, user_key VARCHAR, variant_id VARCHAR, prompt VARCHAR NOT NULL, output VARCHAR,
+            accepted DOUBLE, output_tokens DOUBLE, latency_ms DOUBLE, ttft_ms DOUBLE, cost_usd DOUBLE,
+            draft_chars INTEGER, retained_chars INTEGER, final_chars INTEGER, n_facts INTEGER, n_facts_right INTEGER,
+            is_synthetic BOOLEAN NOT NULL, created_at TIMESTAMP NOT NULL
+        );
+        ALTER TABLE datasets ADD COLUMN kind VARCHAR DEFAULT 'sft';
+        ALTER TABLE datasets ADD COLUMN settings JSON;
+        ALTER TABLE datasets ADD COLUMN leakage JSON;
+        ALTER TABLE dataset_rows ALTER COLUMN completion DROP NOT NULL;
+        ALTER TABLE dataset_rows ALTER COLUMN feedback_id DROP NOT NULL;
+        ALTER TABLE dataset_rows ADD COLUMN chosen VARCHAR;
+        ALTER TABLE dataset_rows ADD COLUMN rejected VARCHAR;
+        ALTER TABLE dataset_rows ADD COLUMN label BOOLEAN;
+        ALTER TABLE dataset_rows ADD COLUMN reward DOUBLE;
+        ALTER TABLE dataset_rows ADD COLUMN rejected_interaction_id UUID;
+        ALTER TABLE dataset_rows ADD COLUMN rejected_feedback_id UUID;
+    """)
+
+
+STEPS = [m001_events, m002_digest_and_optimize, m003_experiments, m004_signals, m006_choices_pools_and_sets]

@@ -16,7 +16,7 @@ from data.scribe.environment import ScribeEnvironment, Visit
 from data.scribe.notes import generic_note, physician_note
 from organism.config import BUNDLED_BASE, DEMO_LOOP, Workspace, utcnow, workspace
 from organism.deploy.flow import promote, register_base, register_version
-from organism.digest.flow import build_training_set
+from organism.digest.training_set_flow import build_training_set
 from organism.experiment.flow import analyze, assign_user, decide, start_experiment
 from organism.ingest.flow import ingest
 from organism.optimize.evaluation import Drafts, compare, summarize

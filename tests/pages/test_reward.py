@@ -6,8 +6,8 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from organism.config import DEMO_LOOP
+from organism.digest.designs import group_weights
 from organism.digest.flow import live_design
-from organism.digest.rewards import group_weights
 from organism.store.loops import loop_id_of
 from organism.store.reward_designs import read_designs
 from ui import runtime

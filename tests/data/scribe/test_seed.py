@@ -10,8 +10,8 @@ from data.scribe.seed import HISTORY, seed_demo, weeks_to
 from data.scribe.weeks import FIRST_MONDAY, N_WEEKS, WEEK
 from organism.config import DEMO_LOOP, ROOT, Workspace
 from organism.deploy.flow import live_version
+from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.flow import live_design
-from organism.digest.rewards import DEFAULT_DESIGN
 from organism.errors import InputError
 from organism.optimize.flow import read_eval_results, read_evaluation, read_progress, read_runs
 from organism.store.datasets import read_dataset_rows
@@ -22,7 +22,7 @@ from organism.store.schema import open_store
 
 NOW = datetime(2026, 11, 18, 15, 30)  # a Wednesday
 LAST_MONDAY = datetime(2026, 11, 16)
-NOT_BY_SEEDING = {"quarantine", "audit_log"}
+NOT_BY_SEEDING = {"choices", "sampled_drafts", "quarantine", "audit_log"}
 
 
 @pytest.fixture(scope="module")

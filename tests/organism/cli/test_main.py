@@ -15,11 +15,13 @@ from organism.cli.main import build_parser, main
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def _commands() -> list[str]:
-    actions = build_parser()._subparsers
-    assert actions is not None
+def _commands(parser: argparse.ArgumentParser | None = None, before: str = "") -> list[str]:
+    """Every command's words; a group is named by its members."""
+    actions = (parser or build_parser())._subparsers
+    if actions is None:
+        return [before.strip()]
     (tree,) = [action for action in actions._group_actions if isinstance(action, argparse._SubParsersAction)]
-    return sorted(tree.choices)
+    return sorted(name for word, leaf in tree.choices.items() for name in _commands(leaf, f"{before} {word}"))
 
 
 @pytest.mark.parametrize("name", _commands())
@@ -31,7 +33,7 @@ def test_every_command_stands_in_the_readme(name: str) -> None:
 @pytest.mark.parametrize("name", _commands())
 def test_every_command_has_help_json_and_workspace(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main([name, "--help"])
+        main([*name.split(), "--help"])
     shown = capsys.readouterr().out
     assert stop.value.code == 0
     assert "--json" in shown

@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from organism.digest.flow import build_training_set, live_design, reward_moments, save_design
-from organism.digest.rewards import DEFAULT_DESIGN, ordered, reward, rewards_by_variant, weighted
+from organism.digest.designs import DEFAULT_DESIGN, ordered, weighted
+from organism.digest.flow import live_design, reward_moments, save_design
+from organism.digest.rewards import reward, rewards_by_variant
+from organism.digest.training_set_flow import build_training_set
 from organism.digest.training_sets import is_heldout
 from organism.errors import DesignError
 from organism.records import SignalSpec

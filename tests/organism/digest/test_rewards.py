@@ -5,16 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from organism.digest.rewards import (
-    DEFAULT_DESIGN,
-    check_design,
-    group_weights,
-    reward,
-    reward_difference,
-    rewards_by_variant,
-    utility,
-    weighted,
-)
+from organism.digest.designs import DEFAULT_DESIGN, check_design, group_weights, weighted
+from organism.digest.rewards import reward, reward_difference, rewards_by_variant, utility
 from organism.errors import DesignError
 from organism.records import RewardDesign, SignalSpec
 from organism.stats.moments import moments

@@ -40,7 +40,9 @@ def _insert(store: Store, *runs: TrainingRun) -> None:
 
 def _dataset(store: Store, dataset_id: str, content: str) -> None:
     store.execute(
-        "INSERT INTO datasets VALUES (?, 'loop', ?, ?, NULL, 20, 5, 2, 1, '{}', NULL, ?)",
+        "INSERT INTO datasets (dataset_id, loop_id, name, content_hash, reward_design_id, n_train, n_heldout, "
+        "n_users_train, n_users_heldout, dropped, latest_signal_at, created_at) "
+        "VALUES (?, 'loop', ?, ?, NULL, 20, 5, 2, 1, '{}', NULL, ?)",
         [dataset_id, f"set {dataset_id}", content, NOW],
         "datasets",
     )

@@ -1,4 +1,4 @@
-"""Reward designs, rewards by variant, and training sets."""
+"""Reward designs, and rewards by variant."""
 
 from typing import Annotated, Any
 
@@ -8,10 +8,10 @@ from starlette.responses import JSONResponse
 from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf
 from organism.config import utcnow
-from organism.digest.flow import build_training_set, live_design, reward_moments, save_design
-from organism.digest.rewards import group_weights, rewards_by_variant, weighted
+from organism.digest.designs import group_weights, weighted
+from organism.digest.flow import live_design, reward_moments, save_design
+from organism.digest.rewards import rewards_by_variant
 from organism.records import RewardDesign
-from organism.store.datasets import read_datasets
 from organism.store.reward_designs import read_designs
 from organism.wire import plain
 
@@ -53,18 +53,6 @@ def rewards(
     design = weighted(live, **groups)  # type: ignore[arg-type]
     found = rewards_by_variant(reward_moments(store, loop, design.signals), design)
     return JSONResponse({"design": _design(design), "variants": plain(found)})
-
-
-@router.get("/datasets", summary="List the frozen training sets")
-def datasets(store: StoreOf, loop: LoopOf) -> JSONResponse:
-    """Newest first, with the hash of their rows and what was dropped."""
-    return JSONResponse({"datasets": plain(read_datasets(store, loop))})
-
-
-@router.post("/datasets", status_code=201, summary="Freeze a training set from the latest expert texts")
-def build(store: StoreOf, loop: LoopOf, max_rows: Annotated[int, Query(ge=1, le=100_000)] = 400) -> JSONResponse:
-    """Pairs of prompt and final text, split by user; the same answers give the same set."""
-    return JSONResponse(plain(build_training_set(store, loop, max_rows=max_rows, now=utcnow())), 201)
 
 
 def _design(design: RewardDesign) -> dict[str, Any]:
