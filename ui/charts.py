@@ -74,7 +74,7 @@ def retained_by_week(
 
     Columns: week, variant, retained_char_rate, low, high, n_interactions.
     """
-    figure = _figure(palette, height=320)
+    figure = blank(palette, height=320)
     colors = colors_by_variant(list(frame["variant"]), live, palette)
     for variant, rows in frame.groupby("variant", sort=False):
         rows = rows.sort_values("week")
@@ -105,7 +105,7 @@ def flow(labels: Sequence[str], palette: Palette, links: Sequence[tuple[int, int
     """A sankey: links are (from, to, amount, tone) with tone one of good, warn, bad, plain."""
     tones = {"good": palette.treatment, "warn": palette.warn, "bad": palette.bad, "plain": palette.control}
     by_node = {0: "plain"} | {target: tone for _, target, _, tone in links}
-    figure = _figure(palette, height=320)
+    figure = blank(palette, height=320)
     figure.add_sankey(
         node={
             "label": list(labels),
@@ -134,7 +134,7 @@ def timeline(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     """Bars from start to end, a row a lane; columns: lane, stage, started_at, ended_at, is_open, note."""
     tones = (palette.control, palette.others[2], palette.treatment, palette.others[0], palette.good)
     stages = list(dict.fromkeys(frame["stage"]))
-    figure = _figure(palette, height=110 + 46 * frame["lane"].nunique())
+    figure = blank(palette, height=110 + 46 * frame["lane"].nunique())
     lengths = frame["ended_at"] - frame["started_at"]
     for number, stage in enumerate(stages):
         rows = frame[frame["stage"] == stage]
@@ -162,7 +162,7 @@ def timeline(frame: pd.DataFrame, palette: Palette) -> go.Figure:
 
 def loss(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     """Training loss by step; columns step, loss."""
-    figure = _figure(palette, height=240)
+    figure = blank(palette, height=240)
     figure.add_scatter(
         x=frame["step"],
         y=frame["loss"],
@@ -177,7 +177,7 @@ def loss(frame: pd.DataFrame, palette: Palette) -> go.Figure:
 
 def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     """The effect so far by day with its interval around zero; columns day, effect, low, high."""
-    figure = _figure(palette, height=320)
+    figure = blank(palette, height=320)
     _band(figure, frame["day"], frame["low"], frame["high"], palette.treatment)
     figure.add_scatter(
         x=frame["day"],
@@ -197,7 +197,7 @@ def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
 def forest(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     """One interval a row around zero; columns name, effect, low, high, better (less is better when negative)."""
     rows = frame.dropna(subset=["effect"]).iloc[::-1]
-    figure = _figure(palette, height=90 + 44 * len(rows))
+    figure = blank(palette, height=90 + 44 * len(rows))
     figure.add_scatter(
         x=rows["effect"],
         y=rows["name"],
@@ -229,7 +229,7 @@ def before_and_after(
     Columns: name, before, after, gain (the change in words, written beside the row).
     """
     rows = frame.iloc[::-1]
-    figure = _figure(palette, height=110 + 46 * len(rows))
+    figure = blank(palette, height=110 + 46 * len(rows))
     for row in rows.itertuples():
         figure.add_scatter(
             x=[row.before, row.after],
@@ -272,7 +272,7 @@ def rewards(frame: pd.DataFrame, palette: Palette) -> go.Figure:
 
     Columns: variant, live, live_low, live_high, draft, draft_low, draft_high.
     """
-    figure = _figure(palette, height=110 + 66 * len(frame))
+    figure = blank(palette, height=110 + 66 * len(frame))
     for name, label, color in (("live", "Live design", palette.control), ("draft", "Your draft", palette.treatment)):
         figure.add_bar(
             y=frame["variant"],
@@ -301,7 +301,7 @@ def rewards(frame: pd.DataFrame, palette: Palette) -> go.Figure:
 def shares(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     """One stacked bar that says what a whole is made of, in the order given; columns part, answers."""
     tones = (palette.treatment, palette.control, *palette.others)
-    figure = _figure(palette, height=120)
+    figure = blank(palette, height=120)
     for number, (name, amount) in enumerate(frame[["part", "answers"]].itertuples(index=False)):
         figure.add_bar(
             y=["rows"],
@@ -322,7 +322,7 @@ def at(moment: datetime) -> str:
     return f"{moment:%b} {moment.day}, {moment:%H:%M}"
 
 
-def _figure(palette: Palette, height: int) -> go.Figure:
+def blank(palette: Palette, height: int) -> go.Figure:
     """An empty figure with the house's frame."""
     figure = go.Figure()
     figure.update_layout(
