@@ -81,9 +81,9 @@ class RewardDesign:
     author: str = ""
 
     def spec(self) -> dict[str, Any]:
-        """What the design computes, as plain data; equal specs have equal ids."""
-        signals = [s._asdict() for s in sorted(self.signals)]
-        guardrails = [c._asdict() for c in sorted(self.constraints, key=str)]
+        """What the design computes, as plain data; equal specs have equal ids, be a number written 1 or 1.0."""
+        signals = [_as_floats(s._asdict()) for s in sorted(self.signals, key=lambda s: s.signal)]
+        guardrails = [_as_floats(c._asdict()) for c in sorted(self.constraints, key=str)]
         return {"signals": signals} | ({"constraints": guardrails} if guardrails else {})
 
     @property
@@ -149,6 +149,11 @@ def event_id(occurred_at: datetime, source: str, external_id: str) -> str:
     """The UUIDv7-shaped id of a stranger's event: the same event always gets the same id."""
     digest = hashlib.blake2b(f"{source}\x1f{external_id}".encode(), digest_size=10).digest()
     return _uuid7(occurred_at, int.from_bytes(digest) >> 6)
+
+
+def _as_floats(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers as floats, and 0 for -0: canonical JSON tells 1 from 1.0, a recipe does not."""
+    return {key: float(value) + 0.0 if isinstance(value, int | float) else value for key, value in line.items()}
 
 
 def _uuid7(at: datetime, bits: int) -> str:

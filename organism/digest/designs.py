@@ -1,18 +1,19 @@
 """A reward design: which signals count, how a value becomes a utility, and with what weight. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from math import isfinite
+from typing import Any
 
 from organism.errors import DesignError
-from organism.records import RewardDesign, SignalSpec
+from organism.records import Constraint, RewardDesign, SignalSpec
 
-GROUPS = {
-    "price": ("cost_usd",),
-    "performance": ("latency_ms",),
-    "quality": ("accepted", "retained_char_rate"),
-}
+GROUPS = ("price", "performance", "quality")
+MAX_WEIGHT = 1e6
+MAX_NAME, MAX_NOTE = 80, 1000
+_PRICE, _PERFORMANCE = ("cost_usd", "output_tokens"), ("latency_ms", "ttft_ms", "error")
 DEFAULT_DESIGN = RewardDesign(
-    name="balanced",
+    name="default",
     signals=(
         SignalSpec("accepted", 0.2, worst=0.0, best=1.0),
         SignalSpec("cost_usd", 0.2, worst=0.0004, best=0.0001),
@@ -23,36 +24,85 @@ DEFAULT_DESIGN = RewardDesign(
 )
 
 
-def weighted(design: RewardDesign, *, price: float, performance: float, quality: float) -> RewardDesign:
-    """The design with these weights of the three groups; within a group the shares stay as they are."""
-    wanted = {"price": price, "performance": performance, "quality": quality}
-    shares = _shares_in_groups(design)
-    group_of = {signal: group for group, signals in GROUPS.items() for signal in signals}
-    signals = tuple(
-        spec._replace(weight=round(wanted[group_of[spec.signal]] * shares[spec.signal], 12))
-        if spec.signal in group_of
-        else spec
-        for spec in design.signals
-    )
-    return RewardDesign(name=design.name, signals=signals, note=design.note, author=design.author)
+def group_of(signal: str) -> str:
+    """The group whose slider moves this signal: price, performance, or quality for all the rest."""
+    return "price" if signal in _PRICE else "performance" if signal in _PERFORMANCE else "quality"
 
 
 def group_weights(design: RewardDesign) -> dict[str, float]:
-    """The summed weight of each of the three groups."""
-    weights = {spec.signal: spec.weight for spec in design.signals}
-    return {group: round(sum(weights.get(signal, 0.0) for signal in signals), 12) for group, signals in GROUPS.items()}
+    """The summed weight of each of the three groups; 0 for a group without signals."""
+    return {group: round(sum(spec.weight for spec in _members(design, group)), 12) for group in GROUPS}
 
 
-def check_design(design: RewardDesign, known: Collection[str]) -> None:
-    """Raise DesignError, with what to do, when the design cannot give a reward on these signals."""
-    names = [spec.signal for spec in design.signals]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DesignError(f"design {design.name!r} names {', '.join(twice)} twice; keep one line a signal")
+def groups_present(design: RewardDesign) -> list[str]:
+    """The groups that have a signal in this design: only their weights can be moved."""
+    return [group for group in GROUPS if _members(design, group)]
+
+
+def weighted(design: RewardDesign, *, price: float, performance: float, quality: float) -> RewardDesign:
+    """The design with these weights of the three groups; within a group the shares stay as they are.
+
+    A group that has no signal in the design takes no weight: ask `check_groups` before, where that would surprise.
+    """
+    wanted = {"price": price, "performance": performance, "quality": quality}
+    shares = {name: share for group in GROUPS for name, share in _shares(_members(design, group)).items()}
+    return RewardDesign(
+        name=design.name,
+        signals=tuple(
+            spec._replace(weight=round(wanted[group_of(spec.signal)] * shares[spec.signal], 12))
+            for spec in design.signals
+        ),
+        constraints=design.constraints,
+        note=design.note,
+        author=design.author,
+    )
+
+
+def check_groups(design: RewardDesign, wanted: Mapping[str, float]) -> None:
+    """Raise DesignError when a group's weight is no weight, or when the design has no signal to carry it."""
+    for group, weight in wanted.items():
+        if group not in GROUPS:
+            raise DesignError(f"there is no group {group!r}; the groups are {', '.join(GROUPS)}")
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise DesignError(f"the weight of {group} is {weight:g}; give a number from 0 to {MAX_WEIGHT:,.0f}")
+        if weight and group not in groups_present(design):
+            raise DesignError(
+                f"design {design.name!r} has no signal of {group} to give the weight {weight:g} to; "
+                f"set {group} to 0, or add such a signal to the design"
+            )
+
+
+def check_design(design: RewardDesign, known: Mapping[str, Any] | Collection[str]) -> None:
+    """Raise DesignError, with what to do, when the design cannot give a reward on these signals.
+
+    `known` names the signals; where it maps them to what is known of them, a `removed_at` there tells
+    that a signal is gone, and since when.
+    """
+    _check_words(design)
+    for names, what in (
+        ([s.signal for s in design.signals], "names"),
+        ([c.signal for c in design.constraints], "guards"),
+    ):
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise DesignError(f"design {design.name!r} {what} {', '.join(twice)} twice; keep one line a signal")
     for spec in design.signals:
-        _check_signal(design.name, spec, known)
+        _check_known(design.name, "weighs", spec.signal, known)
+        _check_signal(design.name, spec)
+    for guardrail in design.constraints:
+        _check_known(design.name, "guards", guardrail.signal, known)
+        _check_constraint(design.name, guardrail)
     if not any(spec.weight > 0 for spec in design.signals):
-        listed = ", ".join(names or sorted(known))
+        listed = ", ".join([spec.signal for spec in design.signals] or sorted(_alive(known)))
         raise DesignError(f"design {design.name!r} gives no signal a positive weight; give at least one of: {listed}")
+
+
+def check_note(design: RewardDesign) -> None:
+    """Raise DesignError unless the design says in its note what should get better."""
+    if not design.note.strip():
+        raise DesignError(
+            f"design {design.name!r} has no note; say in one sentence what should get better, "
+            "so that the next person knows why it was saved"
+        )
 
 
 def ordered(signals: Sequence[SignalSpec]) -> tuple[SignalSpec, ...]:
@@ -60,27 +110,63 @@ def ordered(signals: Sequence[SignalSpec]) -> tuple[SignalSpec, ...]:
     return tuple(sorted(signals, key=lambda spec: spec.signal))
 
 
-def _shares_in_groups(design: RewardDesign) -> dict[str, float]:
+def number(value: float) -> str:
+    """A figure for people: as short as it can be without becoming another one."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def _members(design: RewardDesign, group: str) -> list[SignalSpec]:
+    return [spec for spec in design.signals if group_of(spec.signal) == group]
+
+
+def _shares(members: Sequence[SignalSpec]) -> dict[str, float]:
     """Each signal's share of its group's weight; where the group has none, the default design's, or equal ones."""
-    weights = {spec.signal: spec.weight for spec in design.signals}
-    defaults = {spec.signal: spec.weight for spec in DEFAULT_DESIGN.signals}
-    shares: dict[str, float] = {}
-    for signals in GROUPS.values():
-        present = [signal for signal in signals if signal in weights]
-        given = weights if sum(weights[signal] for signal in present) > 0 else defaults
-        total = sum(given[signal] for signal in present)
-        shares |= {signal: given[signal] / total for signal in present}
-    return shares
+    weights = {spec.signal: spec.weight for spec in members}
+    if not sum(weights.values()):
+        defaults = {spec.signal: spec.weight for spec in DEFAULT_DESIGN.signals}
+        weights = {name: defaults[name] if weights.keys() <= defaults.keys() else 1.0 for name in weights}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
 
 
-def _check_signal(name: str, spec: SignalSpec, known: Collection[str]) -> None:
-    if spec.signal not in known:
+def _check_words(design: RewardDesign) -> None:
+    if not design.name.strip():
+        raise DesignError("the design has no name; give it a short one, for example: cheaper-drafts")
+    if len(design.name) > MAX_NAME or not design.name.isprintable():
         raise DesignError(
-            f"design {name!r} weighs {spec.signal!r}, which nothing measures; use one of: {', '.join(sorted(known))}"
+            f"the design's name {design.name[:40]!r}… is no name; give one line of up to {MAX_NAME} letters"
         )
-    if not isfinite(spec.weight) or spec.weight < 0:
-        raise DesignError(f"design {name!r} gives {spec.signal} the weight {spec.weight}; give 0 or more")
-    if not (isfinite(spec.worst) and isfinite(spec.best)) or spec.worst == spec.best:
+    if max(len(design.note), len(design.author)) > MAX_NOTE:
+        raise DesignError(f"design {design.name!r} has a note or author of over {MAX_NOTE:,} letters; say it shorter")
+
+
+def _alive(known: Mapping[str, Any] | Collection[str]) -> list[str]:
+    return [name for name in known if _removed_at(name, known) is None]
+
+
+def _removed_at(signal: str, known: Mapping[str, Any] | Collection[str]) -> datetime | None:
+    found = known.get(signal) if isinstance(known, Mapping) else None
+    return getattr(found, "removed_at", None)
+
+
+def _check_known(name: str, verb: str, signal: str, known: Mapping[str, Any] | Collection[str]) -> None:
+    if signal not in known:
+        raise DesignError(
+            f"design {name!r} {verb} {signal!r}, which nothing measures; use one of: {', '.join(sorted(_alive(known)))}"
+        )
+    if (removed := _removed_at(signal, known)) is not None:
+        raise DesignError(
+            f"design {name!r} {verb} {signal!r}, which was removed on {removed:%b} {removed.day}, {removed.year}; "
+            "define that signal again, or take its line out of the design"
+        )
+
+
+def _check_signal(name: str, spec: SignalSpec) -> None:
+    if not 0 <= spec.weight <= MAX_WEIGHT:
+        wanted = "0 or more" if not spec.weight > MAX_WEIGHT else f"a number up to {MAX_WEIGHT:,.0f}"
+        raise DesignError(f"design {name!r} gives {spec.signal} the weight {spec.weight}; give {wanted}")
+    if spec.worst == spec.best or not isfinite(spec.best - spec.worst):
         raise DesignError(
             f"design {name!r} runs {spec.signal} from worst {spec.worst} to best {spec.best}; "
             "give two different numbers, so that better and worse can be told apart"
@@ -89,4 +175,18 @@ def _check_signal(name: str, spec: SignalSpec, known: Collection[str]) -> None:
         raise DesignError(
             f"design {name!r} counts a missing {spec.signal} as {spec.missing}; "
             "give a utility from 0 to 1, or nothing to leave such interactions out"
+        )
+
+
+def _check_constraint(name: str, guardrail: Constraint) -> None:
+    bounds = [bound for bound in (guardrail.at_least, guardrail.at_most) if bound is not None]
+    said = f"design {name!r} guards {guardrail.signal}"
+    if not bounds:
+        raise DesignError(f"{said} without a bound; give at_least or at_most, or take the guardrail out")
+    if not all(isfinite(bound) for bound in bounds):
+        raise DesignError(f"{said} with the bound {', '.join(map(str, bounds))}; give finite numbers")
+    if len(bounds) == 2 and bounds[0] > bounds[1]:
+        raise DesignError(
+            f"{said} with at least {number(bounds[0])} and at most {number(bounds[1])}, which no value can meet; "
+            "swap the two, or drop one"
         )

@@ -21,7 +21,7 @@ def test_moving_a_weight_changes_the_draft_but_not_what_is_live(full: Path, visi
     app.slider(key="w_price").set_value(0.9).run()
     assert not app.exception
     assert not app.button(key="FormSubmitter:save-Save as version 1").disabled
-    assert live_design(runtime.store(), loop_id()).name == "balanced"
+    assert live_design(runtime.store(), loop_id()).name == "default"
 
 
 def test_the_link_to_a_draft_opens_that_draft(full: Path, visit: Visit) -> None:
