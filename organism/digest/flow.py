@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from organism.digest.designs import DEFAULT_DESIGN, check_design, ordered
-from organism.records import Moments, RewardDesign, SignalSpec
-from organism.stats.moments import moments
+from organism.digest.rewards import RewardMoments, moments_of_users
+from organism.records import RewardDesign, SignalSpec
 from organism.store.database import Store
 from organism.store.reward_designs import append_design, read_design
 from organism.store.signals import SIGNALS, read_utility_sums
@@ -35,14 +35,11 @@ def save_design(store: Store, loop_id: str, design: RewardDesign, *, now: dateti
     return SavedDesign(design.id, version, is_new)
 
 
-def reward_moments(store: Store, loop_id: str, signals: Sequence[SignalSpec]) -> dict[str, Moments]:
+def reward_moments(store: Store, loop_id: str, signals: Sequence[SignalSpec]) -> RewardMoments:
     """By variant the moments over users of their utility sums (signals by name) and their row counts; one scan.
 
     Every weight of these signals can be tried on the result without another scan.
     """
     check_design(RewardDesign(name="draft", signals=tuple(s._replace(weight=1.0) for s in signals)), SIGNALS)
-    sums = read_utility_sums(store, loop_id, ordered(signals))
-    return {
-        str(variant): moments(users.drop(columns=["variant", "user_key"]).to_numpy(dtype=float))
-        for variant, users in sums.groupby("variant", sort=True)
-    }
+    specs = ordered(signals)
+    return moments_of_users(read_utility_sums(store, loop_id, specs), [spec.signal for spec in specs])

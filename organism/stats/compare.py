@@ -8,9 +8,14 @@ how much they use the product; a test over requests is not.
 from math import sqrt
 from typing import NamedTuple
 
+import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from organism.records import Interval, Moments
+from organism.stats.moments import combine
+
+# A difference of sums below this part of them is what rounding left of 0.
+ROUNDING = 1e-14
 
 
 class Estimate(NamedTuple):
@@ -22,6 +27,21 @@ class Estimate(NamedTuple):
     value: float
     variance: float | None
     n: int
+
+
+class Overlap(NamedTuple):
+    """The users that both arms have seen: their number, their part of each arm's variance, and the covariance.
+
+    Without shared users all are 0, and the arms are independent.
+    """
+
+    n: int
+    control: float
+    treatment: float
+    covariance: float
+
+
+APART = Overlap(0, 0.0, 0.0, 0.0)
 
 
 class Comparison(NamedTuple):
@@ -70,8 +90,29 @@ def ratio_of_sums(users: Moments, num: int = 0, den: int = 1) -> Estimate | None
     if users.n < 2:
         return Estimate(ratio, None, users.n)
     c = users.cross
-    spread = max(c[num][num] - 2 * ratio * c[num][den] + ratio**2 * c[den][den], 0.0)
+    whole = c[num][num] + ratio**2 * c[den][den]
+    spread = _unless_rounding(whole - 2 * ratio * c[num][den], whole)
     return Estimate(ratio, spread / (users.n - 1) / users.n / users.mean[den] ** 2, users.n)
+
+
+def overlap_of_ratios(both: Moments, control: Moments, treatment: Moments) -> Overlap:
+    """What users seen under both arms share of two ratios of sums (each arm's columns: num, den).
+
+    `both` holds their four columns: control's num and den, then treatment's. The residual of user i in an arm is
+    e = num - R*den; the arm's variance is c^2 * sum(e^2) and the covariance c_a*c_b * sum(e_a*e_b), with
+    c = sqrt(n / (n - 1)) / (n * mean(den)): the cluster-robust variance (Liang and Zeger 1986) of the delta method's
+    linearization (Deng et al. 2018, eq. 4), with the users as clusters. So the whole,
+    Var_a + Var_b - 2 Cov = sum over users of (c_a*e_a - c_b*e_b)^2, is never negative.
+    """
+    if both.n == 0 or min(control.n, treatment.n) < 2 or not control.mean[1] or not treatment.mean[1]:
+        return Overlap(both.n, 0.0, 0.0, 0.0)
+    rows = np.zeros((2, 4))
+    for arm, users in enumerate((control, treatment)):
+        scale = sqrt(users.n / (users.n - 1)) / (users.n * users.mean[1])
+        rows[arm, 2 * arm : 2 * arm + 2] = scale, -scale * users.mean[0] / users.mean[1]
+    residuals = combine(both, rows)
+    products = np.array(residuals.cross) + both.n * np.outer(residuals.mean, residuals.mean)
+    return Overlap(both.n, float(products[0, 0]), float(products[1, 1]), float(products[0, 1]))
 
 
 def interval(arm: Estimate | None, level: float = 0.95, *, use_t: bool = True) -> Interval:
@@ -83,16 +124,24 @@ def interval(arm: Estimate | None, level: float = 0.95, *, use_t: bool = True) -
 
 
 def difference(
-    control: Estimate | None, treatment: Estimate | None, level: float = 0.95, *, use_t: bool = True
+    control: Estimate | None,
+    treatment: Estimate | None,
+    level: float = 0.95,
+    *,
+    use_t: bool = True,
+    overlap: Overlap = APART,
 ) -> Comparison:
-    """Treatment minus control for independent arms: Welch's t (or z), its interval and its two-sided p."""
-    found = _standard_error(control, treatment)
+    """Treatment minus control: Welch's t (or z), its interval and its two-sided p.
+
+    For independent arms; with an `overlap`, for arms that have users in common.
+    """
+    found = _standard_error(control, treatment, overlap)
     if control is None or treatment is None or found is None:
         return _without_interval(control, treatment)
     error, degrees = found[0], found[1] if use_t else None
     effect = treatment.value - control.value
     q = _quantile((1 + level) / 2, degrees)
-    relative, low, high = fieller(control, treatment, q)
+    relative, low, high = fieller(control, treatment, q, overlap.covariance)
     return Comparison(
         effect=effect,
         ci_low=effect - q * error,
@@ -120,7 +169,7 @@ def below_margin(
     return OneSided(effect, effect + _quantile(level, degrees) * error, _below((effect - margin) / error, degrees))
 
 
-def fieller(control: Estimate, treatment: Estimate, q: float) -> Interval:
+def fieller(control: Estimate, treatment: Estimate, q: float, covariance: float = 0.0) -> Interval:
     """The effect relative to |control| with Fieller's interval (1954), for a critical value q.
 
     It excludes 0 exactly when `effect ± q·se` does. Limits are None when the control's own interval
@@ -134,22 +183,49 @@ def fieller(control: Estimate, treatment: Estimate, q: float) -> Interval:
     a = c * c - q * q * var_c
     if a <= 0:
         return Interval(relative, None, None)
-    root = q * sqrt(max(var_t * a + var_c * t * t, 0.0))
-    ends = sorted((side - a) / a * (1 if c > 0 else -1) for side in (c * t - root, c * t + root))
+    middle = c * t - q * q * covariance
+    root = q * sqrt(max(var_t * a + var_c * t * t - 2 * c * t * covariance + (q * covariance) ** 2, 0.0))
+    ends = sorted((side - a) / a * (1 if c > 0 else -1) for side in (middle - root, middle + root))
     return Interval(relative, *ends)
 
 
-def _standard_error(control: Estimate | None, treatment: Estimate | None) -> tuple[float, float] | None:
-    """The standard error of the difference and Welch–Satterthwaite's degrees of freedom."""
+def _standard_error(
+    control: Estimate | None, treatment: Estimate | None, overlap: Overlap = APART
+) -> tuple[float, float] | None:
+    """The standard error of the difference and Satterthwaite's degrees of freedom (1946).
+
+    The variance has three independent parts: users of control only, of treatment only, and of both. Each brings
+    its users, less their share of the one degree that an arm's value costs. Without shared users that is Welch's
+    formula; where every user is seen under both it is the paired test's n - 1.
+    """
     if control is None or treatment is None or control.variance is None or treatment.variance is None:
         return None
-    variance = control.variance + treatment.variance
+    parts = _variance_parts(control, control.variance, treatment, treatment.variance, overlap)
+    variance = sum(part for part, _ in parts)
     if variance <= 0:
         return None
-    shares = (control.variance / variance) ** 2 / (control.n - 1) + (treatment.variance / variance) ** 2 / (
-        treatment.n - 1
-    )
-    return sqrt(variance), 1 / shares
+    return sqrt(variance), 1 / sum((part / variance) ** 2 / degrees for part, degrees in parts if part)
+
+
+def _variance_parts(
+    control: Estimate, var_c: float, treatment: Estimate, var_t: float, overlap: Overlap
+) -> list[tuple[float, float]]:
+    """Variance and degrees of freedom of the users of control only, of treatment only, and of both."""
+    if not overlap.n:
+        return [(var_c, control.n - 1), (var_t, treatment.n - 1)]
+    kept_c, kept_t = (control.n - 1) / control.n, (treatment.n - 1) / treatment.n
+    own_c, own_t = control.n - overlap.n, treatment.n - overlap.n
+    of_both = overlap.control + overlap.treatment - 2 * overlap.covariance
+    return [
+        (_unless_rounding(var_c - overlap.control, var_c) if own_c else 0.0, own_c * kept_c),
+        (_unless_rounding(var_t - overlap.treatment, var_t) if own_t else 0.0, own_t * kept_t),
+        (_unless_rounding(of_both, overlap.control + overlap.treatment), overlap.n * sqrt(kept_c * kept_t)),
+    ]
+
+
+def _unless_rounding(part: float, whole: float) -> float:
+    """The part, or 0 where it is only what rounding left of a subtraction from the whole."""
+    return part if part > ROUNDING * whole else 0.0
 
 
 def _without_interval(control: Estimate | None, treatment: Estimate | None) -> Comparison:

@@ -59,9 +59,9 @@ def test_silence_is_left_out_unless_the_design_says_what_it_means(store, events)
     events.answered("loud", retained=100, latency_ms=float("nan"))
     events.write()
     signals = (SignalSpec("latency_ms", 1, 2000, 200), SignalSpec("retained_char_rate", 1, 0, 1))
-    assert reward_moments(store, events.loop_id, signals) == {}
+    assert reward_moments(store, events.loop_id, signals).variants == {}
     stated = (signals[0]._replace(missing=0.0), signals[1]._replace(missing=0.25))
-    users = reward_moments(store, events.loop_id, stated)["base"]
+    users = reward_moments(store, events.loop_id, stated).variants["base"]
     assert users.n == len(USERS) + 1
     totals = np.array(users.mean) * users.n
     assert totals == pytest.approx([len(USERS), 0.25 * len(USERS) + 1, len(USERS) + 1])
@@ -71,7 +71,9 @@ def test_the_columns_of_the_moments_are_the_signals_by_name(store, events):
     events.answered("a", retained=40, latency_ms=200.0)
     events.write()
     signals = (SignalSpec("retained_char_rate", 1, 0, 1), SignalSpec("latency_ms", 1, 2000, 200))
-    assert reward_moments(store, events.loop_id, signals)["base"].mean == pytest.approx((1.0, 0.4, 1.0))
+    found = reward_moments(store, events.loop_id, signals)
+    assert found.variants["base"].mean == pytest.approx((1.0, 0.4, 1.0))
+    assert found.signals == ("latency_ms", "retained_char_rate")
     assert [s.signal for s in ordered(signals)] == ["latency_ms", "retained_char_rate"]
 
 
@@ -199,8 +201,9 @@ def test_too_little_to_learn_from_or_nobody_held_out_is_a_sentence(store, events
 
 
 def test_an_empty_workspace_gives_empty_tables_with_their_columns(store, events):
-    assert reward_moments(store, events.loop_id, DEFAULT_DESIGN.signals) == {}
-    assert rewards_by_variant({}, DEFAULT_DESIGN) == []
+    nobody = reward_moments(store, events.loop_id, DEFAULT_DESIGN.signals)
+    assert (nobody.variants, nobody.shared) == ({}, {})
+    assert rewards_by_variant(nobody, DEFAULT_DESIGN) == []
     assert "content_hash" in read_datasets(store, events.loop_id).columns
     assert list(read_dataset_rows(store, "none").columns)[-2:] == ["facts", "second_final"]
     assert "version" in read_designs(store, events.loop_id).columns

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.stats import norm, ttest_rel
 
 from organism.records import Moments
 from organism.stats.compare import (
@@ -15,6 +16,7 @@ from organism.stats.compare import (
     fieller,
     interval,
     mean_of,
+    overlap_of_ratios,
     ratio_of_sums,
 )
 from organism.stats.moments import moments
@@ -103,6 +105,63 @@ def test_a_mean_of_requests_clustered_by_user_equals_statsmodels_cluster_errors(
     assert treatment.value - control.value == pytest.approx(wanted["effect"], rel=1e-9)
     assert error == pytest.approx(wanted["se"], rel=1e-9)
     assert error > 1.4 * expected("clustered_mean_events", "statsmodels", "events_naive")["se"]
+
+
+# Values of rows by user, under control and under treatment; three users of each saw that one only.
+CLUSTERS = [
+    ([0.4, 0.226, 0.247, 0.224], []),
+    ([0.237, 0.317], []),
+    ([0.563, 0.641, 0.559, 0.535], []),
+    ([0.755, 0.653], [0.791, 0.636, 0.571, 0.762]),
+    ([0.298, 0.409, 0.443, 0.371], [0.544, 0.63, 0.517, 0.466]),
+    ([0.809, 0.708, 0.792, 0.842], [0.706, 0.822, 0.812]),
+    ([0.279, 0.341, 0.324, 0.234], [0.51, 0.384, 0.596, 0.54]),
+    ([0.273], [0.15]),
+    ([0.446, 0.208, 0.42, 0.36], [0.391]),
+    ([0.311, 0.189, 0.336, 0.266], [0.274, 0.435, 0.387]),
+    ([0.274], [0.44, 0.103, 0.349, 0.307]),
+    ([], [0.304, 0.531, 0.279]),
+    ([], [0.352, 0.481, 0.381, 0.536]),
+    ([], [0.599, 0.219]),
+]
+
+
+def test_a_difference_over_shared_users_equals_statsmodels_cluster_errors():
+    # statsmodels 0.15.0: OLS(value ~ treated).fit(cov_type="cluster", groups=user, use_correction=False).
+    effect, error = 0.05864527629233504, 0.04521341437496448
+    sums = [[(sum(rows), len(rows)) for rows in user] for user in CLUSTERS]
+    control, treatment = (moments([user[arm] for user in sums if user[arm][1]]) for arm in (0, 1))
+    both = moments([[*a, *b] for a, b in sums if a[1] and b[1]])
+    overlap = overlap_of_ratios(both, control, treatment)
+    found = difference(ratio_of_sums(control), ratio_of_sums(treatment), use_t=False, overlap=overlap)
+    assert found.effect == pytest.approx(effect, rel=1e-12)
+    # The peer divides by n where the delta method here divides by n - 1; both arms have 11 users.
+    reach = norm.ppf(0.975) * error * sqrt(11 / 10)
+    assert (found.ci_high - found.ci_low) / 2 == pytest.approx(reach, rel=1e-9)
+
+
+def test_where_every_user_saw_both_once_it_is_scipys_paired_test():
+    rng = np.random.default_rng(8)
+    a = rng.normal(5, 2, 13)
+    b = a * 0.7 + rng.normal(2, 1, 13)
+    ones = np.ones(13)
+    control, treatment = moments(np.column_stack([a, ones])), moments(np.column_stack([b, ones]))
+    overlap = overlap_of_ratios(moments(np.column_stack([a, ones, b, ones])), control, treatment)
+    found, peer = difference(ratio_of_sums(control), ratio_of_sums(treatment), overlap=overlap), ttest_rel(b, a)
+    assert found.p_value == pytest.approx(peer.pvalue, rel=1e-9)
+    assert (found.ci_low, found.ci_high) == pytest.approx(tuple(peer.confidence_interval()), rel=1e-9)
+
+
+@given(st.floats(-0.99, 0.99), st.floats(1, 20), st.floats(-20, 20), st.floats(0.1, 3))
+def test_fieller_with_a_covariance_holds_the_ratios_that_its_test_does_not_reject(correlation, c, t, q):
+    control, treatment = Estimate(c, 0.09, 30), Estimate(t, 0.25, 30)
+    covariance = correlation * 0.3 * 0.5
+    found = fieller(control, treatment, q, covariance)
+    for edge in (found.low, found.high):
+        if edge is not None:
+            ratio = 1 + edge
+            error = sqrt(0.25 - 2 * ratio * covariance + ratio**2 * 0.09)
+            assert abs(t - ratio * c) == pytest.approx(q * error, rel=1e-6, abs=1e-9)
 
 
 samples = st.lists(st.floats(-50, 50, allow_subnormal=False), min_size=2, max_size=30)
