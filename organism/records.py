@@ -49,6 +49,14 @@ class Verdict(StrEnum):
     BLOCKED = "blocked"
 
 
+class DatasetKind(StrEnum):
+    """What one row of a training set is, by the trainer that takes it: SFT, DPO, KTO."""
+
+    SFT = "sft"
+    PREFERENCE = "preference"
+    UNPAIRED = "unpaired"
+
+
 class SignalSpec(NamedTuple):
     """How one signal counts: its utility is 0 at `worst`, 1 at `best`, linear between, clipped outside.
 

@@ -1,20 +1,30 @@
-"""Read, decide, write: feedback to frozen training sets."""
+"""Read, decide, write: answers and rewards to frozen training sets."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from organism.digest.designs import check_design
 from organism.digest.flow import live_design
-from organism.digest.training_sets import Choice, check_choice, choose, rows_hash
-from organism.errors import DesignError
-from organism.records import new_id
+from organism.digest.leakage import NearPair, near_pairs
+from organism.digest.row_rewards import row_rewards
+from organism.digest.training_sets import LEAKED, Choice, check_choice, choose, rows_hash
+from organism.digest.training_settings import Basis, SetSettings
+from organism.errors import DesignError, InputError
+from organism.records import DatasetKind, RewardDesign, new_id
+from organism.store.candidates import read_candidates, read_texts
 from organism.store.database import Store
-from organism.store.datasets import append_dataset, find_dataset, read_candidates, read_texts
+from organism.store.datasets import append_dataset, find_dataset
+from organism.store.signals import SIGNALS, read_signal_values
+
+OnProgress = Callable[[float, str], None]
+N_EXAMPLES, EXAMPLE_CHARS = 20, 2_000
 
 
 class TrainingSet(NamedTuple):
-    """A frozen set: its rows by split, and how many answers were dropped for which reason."""
+    """A frozen set: its rows by split, how many drafts were dropped for which reason, how many leaked."""
 
     dataset_id: str
     content_hash: str
@@ -23,6 +33,30 @@ class TrainingSet(NamedTuple):
     n_users_train: int
     n_users_heldout: int
     dropped: dict[str, int]
+    kind: str = DatasetKind.SFT
+    n_leaking: int = 0
+
+
+class Preview(NamedTuple):
+    """What a set would hold if it were frozen now; `objection` says why it cannot be, None when it can."""
+
+    n_candidates: int
+    n_train: int
+    n_heldout: int
+    n_users_train: int
+    n_users_heldout: int
+    dropped: dict[str, int]
+    n_leaking: int
+    objection: str | None
+
+
+class _Draft(NamedTuple):
+    """A set before it is frozen: candidates, what was chosen of them, its texts by place, what leaked."""
+
+    candidates: pd.DataFrame
+    choice: Choice
+    texts: pd.DataFrame
+    leakage: dict[str, Any]
 
 
 def build_training_set(
@@ -41,53 +75,224 @@ def build_training_set(
     The same answers give the same set: a second call returns the one that is there. Raises DesignError
     when fewer than 20 rows could be trained on, or nobody is held out.
     """
-    if not 0 < heldout_share < 1 or max_rows < 1 or max_heldout_rows < 1:
-        raise DesignError(
-            f"found a held-out share of {heldout_share}, at most {max_rows} training rows and {max_heldout_rows} "
-            "held-out rows; wanted a share between 0 and 1 and at least one row each"
-        )
-    candidates = read_candidates(store, loop_id)
-    choice = choose(
-        candidates, heldout_share=heldout_share, max_rows=max_rows, max_heldout_rows=max_heldout_rows, seed=seed
+    settings = SetSettings(max_rows=max_rows, heldout_share=heldout_share, max_heldout_rows=max_heldout_rows, seed=seed)
+    return freeze(store, loop_id, settings, name=name, now=now)
+
+
+def freeze(
+    store: Store,
+    loop_id: str,
+    settings: SetSettings,
+    *,
+    design: RewardDesign | None = None,
+    name: str | None = None,
+    now: datetime,
+    on_progress: OnProgress | None = None,
+) -> TrainingSet:
+    """Freeze a training set of these settings under this design (the live one without).
+
+    The same answers and settings give the same set: a second call returns the one that is there. Raises DesignError
+    when too few rows are left, nobody is held out, a figure is out of range or the design cannot give a reward;
+    InputError when a variant or region is asked for that no draft has.
+    """
+    say = on_progress or _silent
+    recipe = design or live_design(store, loop_id)
+    draft = _draft(store, loop_id, settings, recipe, say)
+    check_choice(draft.choice, settings)
+    say(0.9, "Freezing the rows")
+    rows = _rows(draft, settings.kind)
+    header = _header(loop_id, draft, rows, settings, recipe)
+    dataset_id = find_dataset(
+        store, loop_id, header["content_hash"], settings=header["settings"] if settings.needs_reward else None
     )
-    check_choice(choice)
-    rows = _rows(store, candidates, choice)
-    header = _header(loop_id, candidates, choice, rows)
-    dataset_id = find_dataset(store, loop_id, header["content_hash"])
     if dataset_id is None:
         dataset_id = new_id(now)
-        kept = {
-            "dataset_id": dataset_id,
-            "name": name or f"notes until {header['latest_signal_at']:%Y-%m-%d}",
-            "reward_design_id": live_design(store, loop_id).id,
-            "created_at": now,
-        }
-        append_dataset(store, {**header, **kept}, rows)
-    counts = ("content_hash", "n_train", "n_heldout", "n_users_train", "n_users_heldout", "dropped")
-    return TrainingSet(dataset_id, *(header[key] for key in counts))
+        title = name or _title(settings, header["latest_signal_at"])
+        append_dataset(store, {**header, "dataset_id": dataset_id, "name": title, "created_at": now}, rows)
+    say(1.0, "Frozen")
+    counts = ("content_hash", "n_train", "n_heldout", "n_users_train", "n_users_heldout", "dropped", "kind")
+    return TrainingSet(dataset_id, *(header[key] for key in counts), draft.leakage["n_leaking"])
 
 
-def _rows(store: Store, candidates: pd.DataFrame, choice: Choice) -> list[dict[str, Any]]:
+def preview(
+    store: Store,
+    loop_id: str,
+    settings: SetSettings,
+    *,
+    design: RewardDesign | None = None,
+    on_progress: OnProgress | None = None,
+) -> Preview:
+    """What `freeze` would keep and drop now, and why it would refuse; nothing is written.
+
+    Raises what `freeze` raises for settings or a design that cannot work at all.
+    """
+    draft = _draft(store, loop_id, settings, design or live_design(store, loop_id), on_progress or _silent)
+    counts = _counts(draft)
+    try:
+        check_choice(draft.choice, settings)
+        objection = None
+    except DesignError as error:
+        objection = str(error)
+    return Preview(len(draft.candidates), *counts.values(), draft.choice.dropped, draft.leakage["n_leaking"], objection)
+
+
+def _draft(store: Store, loop_id: str, settings: SetSettings, design: RewardDesign, say: OnProgress) -> _Draft:
+    """Everything up to the decision whether the set is large enough."""
+    settings.check()
+    if settings.needs_reward:
+        check_design(design, SIGNALS)
+    say(0.05, "Reading the drafts and their answers")
+    candidates = read_candidates(store, loop_id, answered=settings.basis is Basis.EXPERT)
+    _check_filters(candidates, settings)
+    say(0.4, "Scoring them")
+    candidates["reward"] = _rewards(store, loop_id, design, candidates["interaction_id"])
+    say(0.6, "Choosing rows")
+    choice = choose(candidates, settings)
+    say(0.7, "Reading the chosen texts")
+    texts = _texts(store, candidates, choice.rows)
+    say(0.8, "Looking for training prompts that nearly repeat a held-out one")
+    near = _near(choice, texts, settings.near)
+    leakage = _leakage(choice, candidates, texts, near, settings.near)
+    return _Draft(candidates, choice.without([pair.train for pair in near], LEAKED), texts, leakage)
+
+
+def _check_filters(candidates: pd.DataFrame, settings: SetSettings) -> None:
+    for noun, asked, column in (("variant", settings.variants, "variant"), ("region", settings.regions, "region")):
+        known = sorted(candidates[column].dropna().unique())
+        if unknown := sorted(set(asked) - set(known)):
+            raise InputError(f"no draft here has the {noun} {unknown[0]!r}; there are: {', '.join(known) or 'none'}")
+
+
+def _rewards(store: Store, loop_id: str, design: RewardDesign, ids: pd.Series) -> pd.Series:
+    """The reward of these interactions under the design; NaN where it gives none, or names a signal that is gone."""
+    names = [spec.signal for spec in design.signals]
+    if not set(names) <= set(SIGNALS) or ids.empty:
+        return pd.Series(float("nan"), index=ids.index)
+    signals = read_signal_values(store, loop_id, names)
+    return row_rewards(design, signals.set_index("interaction_id").reindex(ids)).set_axis(ids.index)
+
+
+def _texts(store: Store, candidates: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The texts of all drafts that the rows name, by place."""
+    places = sorted({*rows["place"], *rows["rejected_place"]} - {-1})
+    asked = candidates.loc[places]
+    feedback = [text if isinstance(text, str) else None for text in asked["feedback_id"]]
+    return read_texts(store, asked["interaction_id"].tolist(), feedback).set_axis(places)
+
+
+def _near(choice: Choice, texts: pd.DataFrame, threshold: float) -> list[NearPair]:
+    """Training rows whose prompt is nearly a held-out one, by their numbers in the choice."""
+    prompts = texts["prompt"].loc[choice.rows["place"]].tolist()
+    n_train = len(choice.split("train"))
+    return near_pairs(prompts[:n_train], prompts[n_train:], threshold=threshold)
+
+
+def _leakage(
+    choice: Choice, candidates: pd.DataFrame, texts: pd.DataFrame, near: list[NearPair], threshold: float
+) -> dict[str, Any]:
+    """What was compared, how many leaked, and up to 20 of them, the nearest first."""
+    n_train = len(choice.split("train"))
+    places = choice.rows["place"].tolist()
+    return {
+        "threshold": threshold,
+        "n_compared": n_train,
+        "n_leaking": len(near),
+        "examples": [
+            {
+                "similarity": round(pair.similarity, 4),
+                "train_interaction_id": candidates["interaction_id"].loc[places[pair.train]],
+                "heldout_interaction_id": candidates["interaction_id"].loc[places[n_train + pair.heldout]],
+                "train_prompt": texts["prompt"].loc[places[pair.train]][:EXAMPLE_CHARS],
+                "heldout_prompt": texts["prompt"].loc[places[n_train + pair.heldout]][:EXAMPLE_CHARS],
+            }
+            for pair in sorted(near, key=lambda pair: (-pair.similarity, pair.train))[:N_EXAMPLES]
+        ],
+    }
+
+
+def _rows(draft: _Draft, kind: DatasetKind) -> list[dict[str, Any]]:
     """The chosen rows with their texts, training rows first, numbered from 0."""
-    chosen = candidates.iloc[choice.train + choice.heldout].reset_index(drop=True)
-    texts = read_texts(store, chosen["feedback_id"].tolist())
-    full = chosen.merge(texts, on="feedback_id", how="left", validate="one_to_one")
-    full["split"] = ["train"] * len(choice.train) + ["heldout"] * len(choice.heldout)
-    full["row_number"] = range(len(full))
-    full["facts"] = pd.Series([f if isinstance(f, str) else None for f in full["facts"]], dtype=object)
-    columns = ["row_number", "split", "interaction_id", "feedback_id", "user_key", "prompt", "completion", "facts"]
-    return [dict(zip(columns, row, strict=True)) for row in full[columns].itertuples(index=False, name=None)]
+    chosen = draft.choice.rows
+    people = draft.candidates[["interaction_id", "feedback_id", "user_key", "reward"]].to_dict("index")
+    texts = draft.texts.to_dict("index")
+    return [
+        {"row_number": number, "split": row.split}
+        | _lineage(people[row.place], people.get(row.rejected_place))
+        | _content(kind, row, texts)
+        for number, row in enumerate(chosen.itertuples(index=False))
+    ]
 
 
-def _header(loop_id: str, candidates: pd.DataFrame, choice: Choice, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    users = candidates["user_key"]
+def _lineage(own: Mapping[Any, Any], rejected: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Whose row it is and where it came from: the row's draft and answer, and those of the rejected text."""
+    found = {
+        "interaction_id": own["interaction_id"],
+        "feedback_id": _word(own["feedback_id"]),
+        "user_key": own["user_key"],
+        "reward": _figure(own["reward"]),
+    }
+    if rejected is not None:
+        found["rejected_interaction_id"] = rejected["interaction_id"]
+        found["rejected_feedback_id"] = _word(rejected["feedback_id"])
+        found["rejected_reward"] = _figure(rejected["reward"])
+    return found
+
+
+def _content(kind: DatasetKind, row: Any, texts: Mapping[Any, Mapping[Any, Any]]) -> dict[str, Any]:
+    own = texts[row.place]
+    words = {"prompt": own["prompt"]}
+    if kind is DatasetKind.PREFERENCE:
+        return words | {"chosen": own[row.text], "rejected": texts[row.rejected_place]["output"]}
+    if kind is DatasetKind.UNPAIRED:
+        return words | {"completion": own[row.text], "label": bool(row.label)}
+    return words | {"completion": own[row.text], "facts": _word(own["facts"])}
+
+
+def _header(
+    loop_id: str, draft: _Draft, rows: list[dict[str, Any]], settings: SetSettings, design: RewardDesign
+) -> dict[str, Any]:
+    trained = draft.choice.split("train")["place"]
     return {
         "loop_id": loop_id,
-        "content_hash": rows_hash(rows),
-        "n_train": len(choice.train),
-        "n_heldout": len(choice.heldout),
-        "n_users_train": int(users.iloc[choice.train].nunique()),
-        "n_users_heldout": int(users.iloc[choice.heldout].nunique()),
-        "dropped": choice.dropped,
-        "latest_signal_at": candidates["answered_at"].iloc[choice.train].max().to_pydatetime(),
+        "content_hash": rows_hash(rows, settings.kind),
+        **_counts(draft),
+        "dropped": draft.choice.dropped,
+        "latest_signal_at": draft.candidates["answered_at"].loc[trained].max().to_pydatetime(),
+        "kind": str(settings.kind),
+        "settings": settings.spec() | ({"reward_design_id": design.id} if settings.needs_reward else {}),
+        "leakage": draft.leakage,
+        "reward_design_id": design.id,
     }
+
+
+def _counts(draft: _Draft) -> dict[str, int]:
+    users = draft.candidates["user_key"]
+    places = [draft.choice.split(name)["place"] for name in ("train", "heldout")]
+    return {
+        "n_train": len(places[0]),
+        "n_heldout": len(places[1]),
+        "n_users_train": int(users.loc[places[0]].nunique()),
+        "n_users_heldout": int(users.loc[places[1]].nunique()),
+    }
+
+
+def _title(settings: SetSettings, until: datetime) -> str:
+    what = {
+        DatasetKind.SFT: "notes",
+        DatasetKind.PREFERENCE: "preference pairs",
+        DatasetKind.UNPAIRED: "labeled drafts",
+    }[settings.kind]
+    by = " by reward" if settings.basis is Basis.REWARD else ""
+    return f"{what}{by} until {until:%Y-%m-%d}"
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _figure(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _silent(_share: float, _text: str) -> None:
+    """Nobody watches."""

@@ -1,4 +1,4 @@
-"""Which answers become training rows. Pure: the same candidates and settings give the same rows."""
+"""Which drafts and answers become training rows. Pure: the same candidates and settings give the same rows."""
 
 import hashlib
 import random
@@ -8,23 +8,53 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from organism.digest import pairs
+from organism.digest.training_settings import Basis, SetSettings
 from organism.errors import DesignError
-from organism.records import content_hash
+from organism.records import DatasetKind, content_hash
 
 MIN_TRAIN_ROWS = 20
 NO_CONSENT = "no consent"
 NO_USER = "no user named"
-NO_FINAL_TEXT = "no final text"
-REPEATED_PROMPT = "prompt already taken"
+NO_PROMPT = "no prompt"
+NO_REWARD = "no reward under this design"
+LOW_REWARD = "reward under the least one"
+OTHER_DATES = "outside the dates"
+OTHER_VARIANT = "another variant"
+OTHER_ANSWER = "another kind of answer"
+OTHER_REGION = "another region"
+OVER_USER = "over the limit for one user"
 OVER_LIMIT = "over the limit, newest first"
+LEAKED = "nearly the same prompt is held out"
+
+_CONTENT = {
+    DatasetKind.SFT: ("split", "user_key", "prompt", "completion", "facts"),
+    DatasetKind.PREFERENCE: ("split", "user_key", "prompt", "chosen", "rejected"),
+    DatasetKind.UNPAIRED: ("split", "user_key", "prompt", "completion", "label"),
+}
 
 
 class Choice(NamedTuple):
-    """Positions of the chosen candidates by split, in the order they are frozen, and why the others were not."""
+    """The chosen rows in the order they are frozen, and how many candidates were dropped for which reason.
 
-    train: list[int]
-    heldout: list[int]
+    Columns of `rows`: split, place (of the candidate whose text is completed or chosen), rejected_place (-1 without),
+    text ('final' or 'output', the text that is taken), label (True, False, None without).
+    """
+
+    rows: pd.DataFrame
     dropped: dict[str, int]
+
+    def without(self, leaking: Sequence[int], reason: str) -> "Choice":
+        """The same without these rows (their numbers in the order of `rows`), counted."""
+        if not len(leaking):
+            return self
+        rows = self.rows.drop(self.rows.index[list(leaking)]).reset_index(drop=True)
+        drafts = int((self.rows["rejected_place"].iloc[list(leaking)] >= 0).sum()) + len(leaking)
+        return Choice(rows, dict(sorted((Counter(self.dropped) + Counter({reason: drafts})).items())))
+
+    def split(self, name: str) -> pd.DataFrame:
+        """The rows of one split, 'train' or 'heldout'."""
+        return self.rows[self.rows["split"] == name]
 
 
 def is_heldout(user_key: str, share: float) -> bool:
@@ -36,60 +66,112 @@ def is_heldout(user_key: str, share: float) -> bool:
     return int.from_bytes(digest) < share * 2**64
 
 
-def choose(
-    candidates: pd.DataFrame, *, heldout_share: float, max_rows: int, max_heldout_rows: int, seed: int
-) -> Choice:
-    """Split the candidates (newest first; the columns of `read_candidates`) by user and say what was dropped.
+def choose(candidates: pd.DataFrame, settings: SetSettings) -> Choice:
+    """Split the candidates (newest first; the columns of `read_candidates`, and reward) by user.
 
-    Each prompt is taken once, from its newest answer, whichever side that is on: so no prompt is on both sides.
-    The seed shuffles the order of the training rows.
+    A prompt stands on one side only, that of its newest row. Rows are taken newest first up to the limits; the seed
+    shuffles the order of the training rows.
     """
     dropped: Counter[str] = Counter()
-    splits: dict[bool, list[int]] = {False: [], True: []}
-    limits = {False: max_rows, True: max_heldout_rows}
-    prompts: set[str] = set()
-    columns = ["user_key", "consent", "has_final", "prompt_hash"]
-    for place, (user, consent, has_final, prompt) in enumerate(candidates[columns].itertuples(index=False, name=None)):
-        if reason := _unusable(user, consent, has_final, prompt in prompts):
-            dropped[reason] += 1
-            continue
-        prompts.add(prompt)
-        heldout = is_heldout(user, heldout_share)
-        if len(splits[heldout]) < limits[heldout]:
-            splits[heldout].append(place)
-        else:
-            dropped[OVER_LIMIT] += 1
-    random.Random(seed).shuffle(splits[False])
-    return Choice(splits[False], splits[True], dict(sorted(dropped.items())))
+    left = _usable(_asked_for(candidates, settings, dropped), settings, dropped)
+    users = {user: is_heldout(user, settings.heldout_share) for user in left["user_key"].unique()}
+    left = left.assign(is_heldout=left["user_key"].map(users).astype(bool))
+    formed = pairs.form(left, settings, dropped)
+    rows = _within_limits(formed, left["user_key"], settings, dropped)
+    train, heldout = rows.index[~rows["is_heldout"]].tolist(), rows.index[rows["is_heldout"]].tolist()
+    random.Random(settings.seed).shuffle(train)
+    rows = rows.loc[train + heldout, ["place", "rejected_place", "text", "label"]].reset_index(drop=True)
+    rows.insert(0, "split", ["train"] * len(train) + ["heldout"] * len(heldout))
+    return Choice(rows, dict(sorted(dropped.items())))
 
 
-def check_choice(choice: Choice) -> None:
+def check_choice(choice: Choice, settings: SetSettings) -> None:
     """Raise DesignError, with what waits and what is missing, when the rows are too few to learn or to measure."""
+    train, n_heldout = choice.split("train"), len(choice.split("heldout"))
     lost = ", ".join(f"{count} {reason}" for reason, count in choice.dropped.items()) or "none"
-    if len(choice.train) < MIN_TRAIN_ROWS:
+    if len(train) < MIN_TRAIN_ROWS:
         raise DesignError(
-            f"{len(choice.train)} answers can be trained on (held out: {len(choice.heldout)}; dropped: {lost}); wanted "
-            f"at least {MIN_TRAIN_ROWS} edited or accepted drafts from users who consent. Collect more feedback, then "
-            "build the set again."
+            f"{len(train)} {_NOUN[settings.kind]} can be trained on (held out: {n_heldout}; dropped: {lost}); wanted "
+            f"at least {MIN_TRAIN_ROWS} {_wanted(settings)} from users who consent. {_cure(settings)}"
         )
-    if not choice.heldout:
+    if not n_heldout:
         raise DesignError(
-            f"no user is held out, so nothing could be measured ({len(choice.train)} rows to train on; dropped: "
+            f"no user is held out, so nothing could be measured ({len(train)} rows to train on; dropped: "
             f"{lost}). Wait for more users, or raise the held-out share."
         )
+    if settings.kind is DatasetKind.UNPAIRED and train["label"].nunique() < 2:
+        found = "desirable" if train["label"].iloc[0] else "undesirable"
+        raise DesignError(
+            f"all {len(train)} rows to train on are {found} (dropped: {lost}); a model learns from both sides. "
+            "Move the threshold, or ask for more kinds of answer."
+        )
 
 
-def rows_hash(rows: Sequence[Mapping[str, Any]]) -> str:
+def rows_hash(rows: Sequence[Mapping[str, Any]], kind: DatasetKind = DatasetKind.SFT) -> str:
     """The SHA-256 of the rows' content and order: equal sets have equal hashes on any machine, whatever their ids."""
-    kept = ("split", "user_key", "prompt", "completion", "facts")
-    return content_hash([{name: row[name] for name in kept} for row in rows])
+    return content_hash([{name: row[name] for name in _CONTENT[kind]} for row in rows])
 
 
-def _unusable(user: object, consent: bool, has_final: bool, repeated: bool) -> str | None:
-    if not isinstance(user, str) or not user:
-        return NO_USER
-    if not consent:
-        return NO_CONSENT
-    if not has_final:
-        return NO_FINAL_TEXT
-    return REPEATED_PROMPT if repeated else None
+def _asked_for(candidates: pd.DataFrame, settings: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
+    """The candidates within the filters."""
+    left, at = candidates, candidates["answered_at"]
+    if settings.since is not None or settings.until is not None:
+        first, end = settings.since or pd.Timestamp.min, settings.until or pd.Timestamp.max
+        left = pairs.keep(left, (at >= first) & (at < end), OTHER_DATES, dropped)
+    for names, column, reason in (
+        (settings.variants, "variant", OTHER_VARIANT),
+        (settings.answers, "answer", OTHER_ANSWER),
+        (settings.regions, "region", OTHER_REGION),
+    ):
+        if names:
+            left = pairs.keep(left, left[column].isin(names), reason, dropped)
+    return left
+
+
+def _usable(candidates: pd.DataFrame, settings: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
+    """The candidates whose user is known and consented, with a prompt, and a reward where one is needed."""
+    users = candidates["user_key"]
+    left = pairs.keep(candidates, users.notna() & (users != ""), NO_USER, dropped)
+    left = pairs.keep(left, left["consent"].astype(bool), NO_CONSENT, dropped)
+    if settings.basis is Basis.REWARD:
+        left = pairs.keep(left, left["has_prompt"].astype(bool), NO_PROMPT, dropped)
+    if settings.needs_reward:
+        left = pairs.keep(left, left["reward"].notna(), NO_REWARD, dropped)
+    if settings.min_reward is not None:
+        left = pairs.keep(left, left["reward"] >= settings.min_reward, LOW_REWARD, dropped)
+    return left
+
+
+def _within_limits(
+    formed: pd.DataFrame, users: pd.Series, settings: SetSettings, dropped: Counter[str]
+) -> pd.DataFrame:
+    """The newest rows of each user and of each side."""
+    left = formed
+    if settings.max_rows_per_user is not None:
+        number = left.groupby(users.loc[left["place"]].to_numpy()).cumcount()
+        left = pairs.keep(left, number < settings.max_rows_per_user, OVER_USER, dropped)
+    limits = left["is_heldout"].map({False: settings.max_rows, True: settings.max_heldout_rows})
+    return pairs.keep(left, left.groupby("is_heldout").cumcount() < limits, OVER_LIMIT, dropped)
+
+
+_NOUN = {
+    DatasetKind.SFT: "answers",
+    DatasetKind.PREFERENCE: "preference pairs",
+    DatasetKind.UNPAIRED: "labeled drafts",
+}
+
+
+def _wanted(settings: SetSettings) -> str:
+    if settings.kind is DatasetKind.SFT:
+        return "edited or accepted drafts" if settings.basis is Basis.EXPERT else "drafts with a reward"
+    if settings.kind is DatasetKind.UNPAIRED:
+        return "accepted, edited or rejected drafts" if settings.basis is Basis.EXPERT else "drafts with a reward"
+    if settings.basis is Basis.EXPERT:
+        return "edited drafts"
+    return "prompts that were drafted at least twice, with rewards further apart than the margin,"
+
+
+def _cure(settings: SetSettings) -> str:
+    if settings == SetSettings(max_rows=settings.max_rows, max_heldout_rows=settings.max_heldout_rows):
+        return "Collect more feedback, then build the set again."
+    return "Widen the filters or collect more feedback, then build the set again."

@@ -24,11 +24,12 @@ from organism.optimize.runs import (
     why_the_disk,
 )
 from organism.optimize.supervisor import Supervisor
-from organism.records import RunStatus, new_id
+from organism.records import DatasetKind, RunStatus, new_id
 from organism.store.database import Cursor, Store
 from organism.store.datasets import read_dataset_rows
 from organism.store.evaluations import read_eval_results, read_evaluation
 from organism.store.training_runs import (
+    DatasetHeader,
     TrainingRun,
     change_run,
     find_twin,
@@ -70,12 +71,13 @@ def start_run(
 ) -> str:
     """Queue a fine-tune on a frozen training set and return its id; the supervisor starts it when none is at work.
 
-    Raises DesignError for a training set that is too small, a setting that cannot work, or the same run
-    started twice; ModelError for a missing base; StoreError for a full disk.
+    Raises DesignError for a training set that is too small or of another kind, a setting that cannot work, or the
+    same run started twice; ModelError for a missing base; StoreError for a full disk.
     """
     config.check()
     require_model(workspace.locate(config.base))
     header = read_dataset_header(store, dataset_id)
+    _require_sft(header)
     examples, heldout = read_examples(store, dataset_id, header.name)
     run = TrainingRun(
         run_id=new_id(now),
@@ -105,6 +107,18 @@ def start_run(
             raise StoreError(why_the_disk(error, workspace.path)) from error
         raise
     return run.run_id
+
+
+def _require_sft(header: DatasetHeader) -> None:
+    if header.kind != DatasetKind.SFT:
+        rows = {
+            DatasetKind.PREFERENCE: "preference pairs (chosen over rejected)",
+            DatasetKind.UNPAIRED: "labeled drafts, desirable and undesirable",
+        }[DatasetKind(header.kind)]
+        raise DesignError(
+            f"training set '{header.name}' holds {rows}; this fine-tune imitates a completion for each prompt. "
+            "Give it a set of the kind sft: `organism dataset build --kind sft`."
+        )
 
 
 def require_model(folder: Path) -> None:

@@ -18,55 +18,26 @@ _ROWS = pa.schema(
         ("user_key", pa.string()),
         ("prompt", pa.string()),
         ("completion", pa.string()),
+        ("chosen", pa.string()),
+        ("rejected", pa.string()),
+        ("label", pa.bool_()),
         ("facts", pa.string()),
+        ("reward", pa.float64()),
+        ("rejected_interaction_id", pa.string()),
+        ("rejected_feedback_id", pa.string()),
+        ("rejected_reward", pa.float64()),
     ]
 )
 
 
-def read_candidates(store: Store, loop_id: str) -> pd.DataFrame:
-    """Every answered interaction, newest answer first, without its texts.
-
-    Columns: interaction_id, feedback_id, user_key, consent, has_final, prompt_hash, answered_at. Of several
-    answers the last that was not superseded counts. has_final says whether a text that a person stood
-    behind is known: the final text, or the draft as it was accepted.
-    """
-    return store.frame(
-        """
-        WITH asked AS (
-            SELECT interaction_id, coalesce(consent, false) AS consent, hash(trim(prompt)) AS prompt_hash,
-                coalesce(trim(prompt), '') <> '' AS has_prompt, coalesce(trim(output), '') <> '' AS has_output
-            FROM interactions WHERE loop_id = $1
-        ), said AS (
-            SELECT feedback_id, kind, occurred_at AS answered_at, trim(final_text) <> '' AS has_text
-            FROM feedback_events
-        ), taken AS (SELECT interaction_id, feedback_id, user_key FROM signals WHERE loop_id = $1)
-        SELECT t.interaction_id::VARCHAR AS interaction_id, t.feedback_id::VARCHAR AS feedback_id, t.user_key,
-            a.consent, a.has_prompt AND coalesce(f.has_text, f.kind = 'accept' AND a.has_output) AS has_final,
-            a.prompt_hash, f.answered_at
-        FROM taken t JOIN said f USING (feedback_id) JOIN asked a ON a.interaction_id = t.interaction_id
-        ORDER BY f.answered_at DESC, t.interaction_id
-        """,
-        [loop_id],
-    )
-
-
-def read_texts(store: Store, feedback_ids: Sequence[str]) -> pd.DataFrame:
-    """The texts of these answers: columns feedback_id, prompt, completion, facts (JSON text, None without)."""
-    with store.cursor() as cursor:
-        cursor.register("wanted", pa.table({"id": pa.array(feedback_ids, pa.string())}))
-        return cursor.execute("""
-            SELECT f.feedback_id::VARCHAR AS feedback_id, i.prompt,
-                coalesce(f.final_text, i.output) AS completion, (i.attributes->'facts')::VARCHAR AS facts
-            FROM wanted w JOIN feedback_events f ON f.feedback_id = w.id::UUID
-            JOIN interactions i ON i.interaction_id = f.interaction_id
-        """).df()
-
-
-def find_dataset(store: Store, loop_id: str, content_hash: str) -> str | None:
-    """The id of the loop's dataset with these very rows, or None."""
+def find_dataset(
+    store: Store, loop_id: str, content_hash: str, *, settings: Mapping[str, Any] | None = None
+) -> str | None:
+    """The id of the loop's dataset with these very rows (and these settings, where they are given), or None."""
     found = store.rows(
-        "SELECT dataset_id FROM datasets WHERE loop_id = ? AND content_hash = ? ORDER BY created_at LIMIT 1",
-        [loop_id, content_hash],
+        "SELECT dataset_id FROM datasets WHERE loop_id = $1 AND content_hash = $2 "
+        "AND ($3::VARCHAR IS NULL OR settings::VARCHAR = $3) ORDER BY created_at LIMIT 1",
+        [loop_id, content_hash, None if settings is None else json.dumps(settings)],
     )
     return found[0][0] if found else None
 
@@ -91,9 +62,15 @@ def append_dataset(store: Store, header: Mapping[str, Any], rows: Sequence[Mappi
 
 
 def read_datasets(store: Store, loop_id: str) -> pd.DataFrame:
-    """The loop's datasets, newest first, every column of the table; `dropped` is JSON text."""
+    """The loop's datasets, newest first, every column of the table; dropped, settings and leakage are JSON text.
+
+    settings and leakage are None for sets that were frozen before there was a choice.
+    """
     return store.frame(
-        "SELECT * REPLACE (dropped::VARCHAR AS dropped) FROM datasets WHERE loop_id = ? ORDER BY created_at DESC",
+        """
+        SELECT * REPLACE (dropped::VARCHAR AS dropped, settings::VARCHAR AS settings, leakage::VARCHAR AS leakage)
+        FROM datasets WHERE loop_id = ? ORDER BY created_at DESC
+        """,
         [loop_id],
     )
 
@@ -101,13 +78,17 @@ def read_datasets(store: Store, loop_id: str) -> pd.DataFrame:
 def read_dataset_rows(store: Store, dataset_id: str, split: str | None = None) -> pd.DataFrame:
     """The frozen rows of a dataset in order, of one split ('train' or 'heldout') or of both.
 
-    Columns: row_number, split, interaction_id, feedback_id, user_key, prompt, completion, facts (a list of
-    {kind, any_of}, empty without), second_final (the same expert's second draw, where the sender gave one).
+    Columns: row_number, split, interaction_id, feedback_id, user_key, prompt, completion, chosen, rejected, label,
+    reward, rejected_interaction_id, rejected_feedback_id, rejected_reward (each None or NaN where the kind has none),
+    facts (a list of {kind, any_of}, empty without), second_final (the same expert's second draw, where the sender
+    gave one).
     """
     found = store.frame(
         """
         SELECT d.row_number, d.split, d.interaction_id::VARCHAR AS interaction_id,
-            d.feedback_id::VARCHAR AS feedback_id, d.user_key, d.prompt, d.completion,
+            d.feedback_id::VARCHAR AS feedback_id, d.user_key, d.prompt, d.completion, d.chosen, d.rejected, d.label,
+            d.reward, d.rejected_interaction_id::VARCHAR AS rejected_interaction_id,
+            d.rejected_feedback_id::VARCHAR AS rejected_feedback_id, d.rejected_reward,
             d.facts::VARCHAR AS facts, i.attributes->>'second_final' AS second_final
         FROM dataset_rows d LEFT JOIN interactions i ON i.interaction_id = d.interaction_id
         WHERE d.dataset_id = $1 AND d.split = coalesce($2, d.split) ORDER BY d.row_number
@@ -115,6 +96,26 @@ def read_dataset_rows(store: Store, dataset_id: str, split: str | None = None) -
         [dataset_id, split],
     )
     found["facts"] = [json.loads(facts) if isinstance(facts, str) else [] for facts in found["facts"]]
-    second = [text if isinstance(text, str) else None for text in found["second_final"]]
-    found["second_final"] = pd.Series(second, index=found.index, dtype=object)
+    for column in ("completion", "chosen", "rejected", "second_final"):
+        texts = [text if isinstance(text, str) else None for text in found[column]]
+        found[column] = pd.Series(texts, index=found.index, dtype=object)
+    found["label"] = pd.Series([None if pd.isna(x) else bool(x) for x in found["label"]], found.index, dtype=object)
     return found
+
+
+def read_dataset_origins(store: Store, dataset_id: str) -> pd.DataFrame:
+    """Where each row of a dataset came from, in order, without its texts.
+
+    Columns: split, user_key, variant, region, answer (None where nobody answered), label, reward, rejected_reward,
+    answered_at (the draft's time where nobody answered).
+    """
+    return store.frame(
+        """
+        SELECT d.split, d.user_key, coalesce(i.variant_id, 'unknown') AS variant, i.region, f.kind AS answer, d.label,
+            d.reward, d.rejected_reward, coalesce(f.occurred_at, i.occurred_at) AS answered_at
+        FROM dataset_rows d LEFT JOIN interactions i ON i.interaction_id = d.interaction_id
+        LEFT JOIN feedback_events f ON f.feedback_id = d.feedback_id
+        WHERE d.dataset_id = ? ORDER BY d.row_number
+        """,
+        [dataset_id],
+    )

@@ -231,4 +231,16 @@ def m006_choices_pools_and_sets(cursor: Cursor) -> None:
     """)
 
 
-STEPS = [m001_events, m002_digest_and_optimize, m003_experiments, m004_signals, m006_choices_pools_and_sets]
+def m007_rejected_reward(cursor: Cursor) -> None:
+    """What the rejected draft of a pair earned: without it nobody sees how far apart the two were."""
+    cursor.execute("ALTER TABLE dataset_rows ADD COLUMN rejected_reward DOUBLE")
+
+
+STEPS = [
+    m001_events,
+    m002_digest_and_optimize,
+    m003_experiments,
+    m004_signals,
+    m006_choices_pools_and_sets,
+    m007_rejected_reward,
+]

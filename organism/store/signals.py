@@ -51,6 +51,14 @@ def read_coverage(store: Store, loop_id: str, signals: Sequence[str]) -> pd.Data
     return pd.DataFrame({"signal": list(signals), "n_present": present, "n_rows": n_rows})
 
 
+def read_signal_values(store: Store, loop_id: str, signals: Sequence[str]) -> pd.DataFrame:
+    """The signals of every interaction of the loop: interaction_id, and a float column each, NaN where missing."""
+    columns = ", ".join(f"{_known(signal)}::DOUBLE AS {_known(signal)}" for signal in signals)
+    return store.frame(
+        f"SELECT interaction_id::VARCHAR AS interaction_id, {columns} FROM signals WHERE loop_id = ?", [loop_id]
+    )
+
+
 def _utility(spec: SignalSpec) -> str:
     """0 at worst, 1 at best, linear between; a value that is absent, NaN or infinite is missing.
 

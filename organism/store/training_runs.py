@@ -133,11 +133,12 @@ class DatasetHeader(NamedTuple):
     loop_id: str
     name: str
     content_hash: str
+    kind: str
 
 
 def read_dataset_header(store: Store, dataset_id: str) -> DatasetHeader:
-    """The training set's loop, name and hash; raises InputError when there is none with this id."""
-    rows = store.rows("SELECT loop_id, name, content_hash FROM datasets WHERE dataset_id = ?", [dataset_id])
+    """The training set's loop, name, hash and kind; raises InputError when there is none with this id."""
+    rows = store.rows("SELECT loop_id, name, content_hash, kind FROM datasets WHERE dataset_id = ?", [dataset_id])
     if not rows:
         raise InputError(f"no training set has the id {dataset_id!r}; build one first")
     return DatasetHeader(*rows[0])

@@ -2,7 +2,8 @@ from datetime import datetime
 
 import pytest
 
-from organism.store.datasets import append_dataset, find_dataset, read_candidates, read_dataset_rows, read_datasets
+from organism.store.candidates import read_candidates
+from organism.store.datasets import append_dataset, find_dataset, read_dataset_rows, read_datasets
 
 NOW = datetime(2026, 10, 1)
 

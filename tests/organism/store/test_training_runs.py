@@ -102,6 +102,6 @@ def test_runs_are_listed_newest_first_with_the_names_around_them(store: Store) -
 
 def test_a_dataset_tells_its_name_and_hash(store: Store) -> None:
     _dataset(store, "d1", "x")
-    assert tuple(read_dataset_header(store, "d1")) == ("loop", "set d1", "x")
+    assert tuple(read_dataset_header(store, "d1")) == ("loop", "set d1", "x", "sft")
     with pytest.raises(InputError, match="no training set has the id 'd9'"):
         read_dataset_header(store, "d9")
