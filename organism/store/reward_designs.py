@@ -2,12 +2,21 @@
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from organism.records import Constraint, RewardDesign, SignalSpec
 from organism.store.database import Cursor, Store
+
+
+class Saved(NamedTuple):
+    """One saved version; `parent_id` is the recipe that was live before it."""
+
+    version: int
+    design: RewardDesign
+    parent_id: str | None
+    created_at: datetime
 
 
 def read_designs(store: Store, loop_id: str) -> pd.DataFrame:
@@ -20,6 +29,19 @@ def read_designs(store: Store, loop_id: str) -> pd.DataFrame:
         "FROM reward_designs WHERE loop_id = ? ORDER BY version DESC",
         [loop_id],
     )
+
+
+def read_saved(store: Store, loop_id: str) -> list[Saved]:
+    """All saved versions as designs, newest first."""
+    found = store.rows(
+        "SELECT version, name, spec, note, author, parent_id, created_at FROM reward_designs WHERE loop_id = ? "
+        "ORDER BY version DESC",
+        [loop_id],
+    )
+    return [
+        Saved(version, _design(name, spec, note, author), parent_id, created_at)
+        for version, name, spec, note, author, parent_id, created_at in found
+    ]
 
 
 def read_design(store: Store, loop_id: str, version: int | None = None) -> RewardDesign | None:
