@@ -4,6 +4,7 @@ Nobody real stands behind them. Each has stable traits (drawn from the index alo
 draft kept of the note that this physician would have written, so a better draft earns better answers, faster.
 """
 
+import itertools
 import math
 import random
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from data.scribe import lexicon, notes
 from data.scribe.encounters import Encounter, encounter, facts_to_check
-from organism.measures.acceptance import measure
+from organism.measures.acceptance import measure, retained_runs
 from organism.measures.facts import right_facts
 from organism.records import FactCheck, FeedbackKind
 
@@ -28,7 +29,7 @@ HOUR_S = 3600.0
 FOUR_WEEKS = timedelta(weeks=4)
 MIDDAY = 13
 TIRED_SHARE = 0.06
-UNUSABLE_WRITTEN_SHARE = 0.30
+UNUSABLE_SHARE = 0.30
 HURRIED_REJECT_SHARE = 0.03
 WRITES_ANYWAY_SHARE = 0.35
 
@@ -104,16 +105,25 @@ def checks_of(visit: Encounter) -> tuple[FactCheck, ...]:
     return tuple(FactCheck(check.kind, tuple(check.any_of)) for check in facts_to_check(visit))
 
 
-def answer(who: Physician, visit: Encounter, draft: str, *, rng: random.Random, at: datetime) -> Answer:
+def answer(
+    who: Physician,
+    visit: Encounter,
+    draft: str,
+    *,
+    rng: random.Random,
+    at: datetime,
+    is_beginning: bool = False,
+) -> Answer:
     """Read the draft, make it the physician's own note, and say so, or not.
 
     The final text is always the physician's own note, even on an accept (their light touches), so that what is
     retained is measured and never assumed. A reject shows a final text only where they wrote the note in our editor.
+    A draft that is offered as a beginning is judged by the part of the note that it reaches, and nobody strikes it
+    for being short; the rest has to be typed all the same.
     """
     own = final_note(who, visit, rng)
+    kind = judge(who, visit, draft, own, rng=rng, is_beginning=is_beginning)
     kept = measure(draft, own)
-    n_wrong = right_facts(draft, checks_of(visit)).count(False)
-    kind = _judge(who, kept.retained_chars, len(draft), len(own), n_wrong, rng)
     used = 0 if kind is FeedbackKind.REJECT else kept.retained_chars
     seconds = _work_seconds(who, len(draft), len(own), used, rng)
     signed_after_s = _signed_after(who, seconds, at, rng)
@@ -122,6 +132,25 @@ def answer(who: Physician, visit: Encounter, draft: str, *, rng: random.Random, 
         return Answer(None, None, seconds, signed_after_s)
     seen = kind is not FeedbackKind.REJECT or rng.random() < WRITES_ANYWAY_SHARE
     return Answer(kind, own if seen else None, seconds, signed_after_s)
+
+
+def judge(
+    who: Physician, visit: Encounter, draft: str, own: str, *, rng: random.Random, is_beginning: bool = False
+) -> FeedbackKind:
+    """What this physician makes of the draft beside their own note, whether or not they tell us."""
+    kept = measure(draft, own)
+    checks = checks_of(visit)
+    if is_beginning:
+        checks = tuple(itertools.compress(checks, right_facts(_reached(draft, own), checks)))
+    n_wrong = right_facts(draft, checks).count(False)
+    retained_rate, written_share = kept.retained_chars / max(1, len(draft)), kept.retained_chars / max(1, len(own))
+    tolerated = (1.0 - who.reject_share) ** n_wrong * (1.0 - HURRIED_REJECT_SHARE)
+    useful = retained_rate if is_beginning else written_share
+    if rng.random() > tolerated or useful < UNUSABLE_SHARE:
+        return FeedbackKind.REJECT
+    if n_wrong == 0 and min(retained_rate, written_share) >= who.accept_at:
+        return FeedbackKind.ACCEPT
+    return FeedbackKind.EDIT
 
 
 def visit_outcome(encounter_id: str, signed_after_s: float, at: datetime) -> Outcome:
@@ -167,15 +196,10 @@ def _physician(index: int) -> Physician:
     )
 
 
-def _judge(who: Physician, retained: int, n_draft: int, n_final: int, n_wrong: int, rng: random.Random) -> FeedbackKind:
-    """Reject what is wrong or useless (some physicians mend a wrong fact instead), accept what is theirs, else edit."""
-    retained_rate, written_share = retained / max(1, n_draft), retained / max(1, n_final)
-    tolerated = (1.0 - who.reject_share) ** n_wrong * (1.0 - HURRIED_REJECT_SHARE)
-    if rng.random() > tolerated or written_share < UNUSABLE_WRITTEN_SHARE:
-        return FeedbackKind.REJECT
-    if n_wrong == 0 and min(retained_rate, written_share) >= who.accept_at:
-        return FeedbackKind.ACCEPT
-    return FeedbackKind.EDIT
+def _reached(draft: str, own: str) -> str:
+    """The physician's note up to where the draft leaves it: the end of the last run that both share."""
+    runs = retained_runs(draft, own)
+    return own[: runs[-1].in_final + runs[-1].size] if runs else ""
 
 
 def _work_seconds(who: Physician, n_draft: int, n_final: int, used: int, rng: random.Random) -> float:

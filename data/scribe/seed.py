@@ -1,4 +1,4 @@
-"""Fill an empty workspace with the shipped history, through the same rooms that strangers' events take.
+"""Fill an empty workspace with the shipped history and pilot, through the same rooms that strangers' events take.
 
 All times move by a whole number of weeks, so that the last week of the history is the most recent complete one.
 Everything in it is simulated, and the rows say so.
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from data.scribe import seed_turn
+from data.scribe import seed_pilot, seed_turn
 from data.scribe.first_turn import FROZEN_AT
 from data.scribe.seed_turn import BASE, TUNED, Turn
 from data.scribe.weeks import FIRST_MONDAY, N_WEEKS, WEEK
@@ -26,6 +26,8 @@ from organism.store.loops import describe_loop, ensure_loop, loop_ids
 
 INTERACTIONS = EventKind.INTERACTIONS
 HISTORY = ROOT / "data" / "scribe" / "history"
+PILOT = ROOT / "data" / "scribe" / "pilot"
+BRIEF = "scribe-brief"
 FILES = {
     INTERACTIONS: "interactions.parquet",
     EventKind.FEEDBACK: "feedback.parquet",
@@ -65,7 +67,17 @@ def seed_demo(store: Store, workspace: Workspace, *, now: datetime, folder: Path
     experiment_id = seed_turn.start_experiment(store, loop_id, base_id, tuned_id, turn)
     _ingest(store, after, versions, experiment_id, now)
     seed_turn.ship(store, loop_id, experiment_id, tuned_id, turn)
-    return Seeded(*(len(rows[kind]) for kind in FILES))
+    pilot = _read_pilot(turn.shift)
+    _ingest(store, pilot, {BRIEF: tuned_id}, None, now)
+    seed_pilot.put_choices(store, loop_id, moved(_read_rows(PILOT / "choices.parquet"), turn.shift))
+    return Seeded(*(len(rows[kind]) + len(pilot[kind]) for kind in FILES))
+
+
+def _read_pilot(shift: timedelta) -> dict[EventKind, Rows]:
+    """The pilot's events, with the reviewers' ratings among the feedback."""
+    rows = {kind: moved(_read_rows(PILOT / name), shift) for kind, name in FILES.items()}
+    ratings = moved(_read_rows(PILOT / "reviews.parquet"), shift)
+    return {**rows, EventKind.FEEDBACK: [*rows[EventKind.FEEDBACK], *ratings]}
 
 
 def weeks_to(now: datetime) -> timedelta:
@@ -106,7 +118,7 @@ def _ingest(
 
 def _with_ids(row: dict[str, Any], versions: Mapping[str, str], experiment_id: str | None) -> dict[str, Any]:
     return {
-        **row,
+        **seed_pilot.with_vendor_score(row),
         "model_version_id": versions[row["variant_id"]],
         "experiment_id": experiment_id if row["experiment_id"] else None,
     }

@@ -94,7 +94,7 @@ class Clinic:
         slots = sorted(
             (at, who.index, number, who)
             for who in self.staff
-            for number, at in enumerate(_visit_times(who, week, self.load, self._rng("times", who.index, week)))
+            for number, at in enumerate(visit_times(who, week, self.load, self._rng("times", who.index, week)))
         )
         planned = []
         for at, index, number, who in slots:
@@ -179,7 +179,7 @@ def modeled_latency_ms(input_tokens: int, output_tokens: int, rng: random.Random
     return round(ttft + writing, 1), round(ttft, 1)
 
 
-def _visit_times(who: Physician, week: int, load: float, rng: random.Random) -> list[datetime]:
+def visit_times(who: Physician, week: int, load: float, rng: random.Random) -> list[datetime]:
     """Distinct times of a week's visits, to the second, mostly in the office hours of weekdays."""
     expected = who.visits_per_week * load * rng.uniform(0.8, 1.2)
     n_visits = min(VISITS_PER_PHYSICIAN_WEEK, max(1, int(expected + rng.random())))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from data.scribe import physicians
-from data.scribe.seed import HISTORY, seed_demo, weeks_to
+from data.scribe.seed import HISTORY, PILOT, seed_demo, weeks_to
 from data.scribe.weeks import FIRST_MONDAY, N_WEEKS, WEEK
 from organism.config import DEMO_LOOP, ROOT, Workspace
 from organism.deploy.flow import live_version
@@ -22,7 +22,7 @@ from organism.store.schema import open_store
 
 NOW = datetime(2026, 11, 18, 15, 30)  # a Wednesday
 LAST_MONDAY = datetime(2026, 11, 16)
-NOT_BY_SEEDING = {"choices", "sampled_drafts", "quarantine", "audit_log"}
+NOT_BY_SEEDING = {"sampled_drafts", "quarantine", "audit_log"}
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,12 @@ def test_every_table_has_rows(seeded):
     assert {name for name in tables if count(store, name) == 0} <= NOT_BY_SEEDING
 
 
-def test_all_rows_of_the_history_are_in(seeded):
+def test_all_rows_of_the_history_and_the_pilot_are_in(seeded):
     store, _, _, counts = seeded
-    manifest = json.loads((HISTORY / "manifest.json").read_text())["n_rows"]
-    assert counts._asdict() == {f"n_{name}": manifest[name] for name in ("interactions", "feedback", "outcomes")}
+    lived, tried = (json.loads((folder / "manifest.json").read_text())["n_rows"] for folder in (HISTORY, PILOT))
+    wanted = {f"n_{name}": lived[name] + tried[name] for name in ("interactions", "feedback", "outcomes")}
+    wanted["n_feedback"] += tried["reviews"]
+    assert counts._asdict() == wanted
     assert (counts.n_interactions, counts.n_feedback, counts.n_outcomes) == (
         count(store, "interactions"),
         count(store, "feedback_events"),
@@ -96,7 +98,11 @@ def test_every_interaction_names_its_version_and_says_that_it_is_synthetic(seede
         SELECT i.variant_id, v.name, bool_and(i.is_synthetic), count(*) FROM interactions i
         LEFT JOIN model_versions v USING (model_version_id) GROUP BY ALL ORDER BY ALL
     """)
-    assert [row[:3] for row in rows] == [("base", "base", True), ("scribe-1", "scribe-1", True)]
+    assert [row[:3] for row in rows] == [
+        ("base", "base", True),
+        ("scribe-1", "scribe-1", True),
+        ("scribe-brief", "scribe-1", True),
+    ]
 
 
 def test_scribe_1_is_live_with_its_lineage_and_the_adapter_is_shipped(seeded):
