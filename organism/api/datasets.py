@@ -1,27 +1,78 @@
-"""Training sets: frozen rows from answers."""
+"""Training sets: frozen rows from answers or rewards."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf
 from organism.config import utcnow
-from organism.digest.training_set_flow import build_training_set
-from organism.store.datasets import read_datasets
+from organism.digest.designs_flow import LIVE, find_design
+from organism.digest.set_files import FileForm
+from organism.digest.set_reading import describe, export, find_set, list_sets
+from organism.digest.training_set_flow import freeze, preview
+from organism.digest.training_settings import settings_from
+from organism.errors import InputError
 from organism.wire import plain
 
 router = APIRouter(tags=["digest"], dependencies=[KeyRequired])
 
+MEDIA = {FileForm.JSONL: "application/x-ndjson", FileForm.PARQUET: "application/vnd.apache.parquet"}
+
 
 @router.get("/datasets", summary="List the frozen training sets")
 def datasets(store: StoreOf, loop: LoopOf) -> JSONResponse:
-    """Newest first, with the hash of their rows and what was dropped."""
-    return JSONResponse({"datasets": plain(read_datasets(store, loop))})
+    """Newest first, with the hash of their rows, what was dropped and why, and what leaked."""
+    return JSONResponse({"datasets": plain(list_sets(store, loop))})
 
 
-@router.post("/datasets", status_code=201, summary="Freeze a training set from the latest expert texts")
-def build(store: StoreOf, loop: LoopOf, max_rows: Annotated[int, Query(ge=1, le=100_000)] = 400) -> JSONResponse:
-    """Pairs of prompt and final text, split by user; the same answers give the same set."""
-    return JSONResponse(plain(build_training_set(store, loop, max_rows=max_rows, now=utcnow())), 201)
+@router.post("/datasets", status_code=201, summary="Freeze a training set from answers or rewards")
+def build(
+    store: StoreOf,
+    loop: LoopOf,
+    body: dict[str, Any] | None = None,
+    max_rows: Annotated[int | None, Query(ge=1, le=100_000)] = None,
+) -> JSONResponse:
+    """The same answers and settings give the same set.
+
+    The body, all of it optional: kind (sft, preference, unpaired), basis (expert, reward), design (live, a preset, a
+    version, a name or an id), name, since, until, variants, answers, regions, min_reward, margin, threshold,
+    dead_band, max_rows, max_heldout_rows, max_rows_per_user, heldout_share, near, seed; `preview: true` counts
+    without freezing.
+    """
+    asked = ({} if max_rows is None else {"max_rows": max_rows}) | (body or {})
+    name, is_preview = asked.pop("name", None), asked.pop("preview", False)
+    design = asked.pop("design", None)
+    if not isinstance(name, str | None) or not isinstance(design, str | None):
+        raise InputError(f"name is {name!r} and design is {design!r}; give words, or leave them out")
+    settings = settings_from(asked)
+    recipe = find_design(store, loop, design or LIVE)
+    if is_preview:
+        return JSONResponse(plain(preview(store, loop, settings, design=recipe)), 200)
+    return JSONResponse(plain(freeze(store, loop, settings, design=recipe, name=name, now=utcnow())), 201)
+
+
+@router.get("/datasets/{dataset_id}", summary="Ask what a training set is made of")
+def dataset(
+    store: StoreOf, loop: LoopOf, dataset_id: str, examples: Annotated[int, Query(ge=0, le=200)] = 5
+) -> JSONResponse:
+    """Its header with settings, drops and leakage; its composition; the first rows of each side."""
+    found = describe(store, loop, dataset_id, n_examples=examples)
+    parts = {"composition": found.composition, "examples": found.examples}
+    return JSONResponse(plain(found.header._asdict() | parts))
+
+
+@router.get("/datasets/{dataset_id}/export", summary="Download a training set in TRL's columns")
+def download(
+    store: StoreOf, loop: LoopOf, dataset_id: str, format: str = FileForm.JSONL, split: str | None = None
+) -> Response:
+    """One file: jsonl or parquet; of one split (train, heldout) or of both."""
+    content = export(store, loop, dataset_id, form=format, split=split)
+    header = find_set(store, loop, dataset_id)
+    name = f"{header.kind}-{header.content_hash[:12]}{f'-{split}' if split else ''}.{format}"
+    return Response(
+        content,
+        media_type=MEDIA[FileForm(format)],
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )

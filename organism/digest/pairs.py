@@ -1,6 +1,6 @@
 """How rows are formed from usable drafts, by kind of set and by whose word counts. Pure.
 
-Every candidate that becomes no row is counted under one reason; a pair of two drafts counts as two.
+Every candidate that becomes no row is counted under one reason, so a pair of two drafts counts as two.
 """
 
 from collections import Counter
@@ -39,12 +39,17 @@ def form(usable: pd.DataFrame, settings: SetSettings, dropped: Counter[str]) -> 
 
 
 def keep(frame: pd.DataFrame, mask: pd.Series, reason: str, dropped: Counter[str]) -> pd.DataFrame:
-    """The rows under the mask; the others are counted under the reason, two for a pair of drafts."""
-    lost = frame[~mask]
-    if len(lost):
-        is_pair = lost["rejected_place"] >= 0 if "rejected_place" in lost else pd.Series(False, index=lost.index)
-        dropped[reason] += len(lost) + int(is_pair.sum())
+    """The rows under the mask; the others are counted under the reason."""
+    if n_lost := count_drafts(frame[~mask]):
+        dropped[reason] += n_lost
     return frame[mask]
+
+
+def count_drafts(rows: pd.DataFrame) -> int:
+    """How many candidates these rows, or candidates, are made of."""
+    if "rejected_place" not in rows:
+        return len(rows)
+    return len(rows) + int(((rows["rejected_place"] >= 0) & (rows["rejected_place"] != rows["place"])).sum())
 
 
 def _expert_texts(usable: pd.DataFrame, _: SetSettings, dropped: Counter[str]) -> pd.DataFrame:

@@ -59,6 +59,15 @@ class _Draft(NamedTuple):
     leakage: dict[str, Any]
 
 
+class _Sizes(NamedTuple):
+    """Rows and users on both sides."""
+
+    n_train: int
+    n_heldout: int
+    n_users_train: int
+    n_users_heldout: int
+
+
 def build_training_set(
     store: Store,
     loop_id: str,
@@ -110,8 +119,14 @@ def freeze(
         title = name or _title(settings, header["latest_signal_at"])
         append_dataset(store, {**header, "dataset_id": dataset_id, "name": title, "created_at": now}, rows)
     say(1.0, "Frozen")
-    counts = ("content_hash", "n_train", "n_heldout", "n_users_train", "n_users_heldout", "dropped", "kind")
-    return TrainingSet(dataset_id, *(header[key] for key in counts), draft.leakage["n_leaking"])
+    return TrainingSet(
+        dataset_id=dataset_id,
+        content_hash=header["content_hash"],
+        **_sizes(draft)._asdict(),
+        dropped=draft.choice.dropped,
+        kind=settings.kind,
+        n_leaking=draft.leakage["n_leaking"],
+    )
 
 
 def preview(
@@ -127,13 +142,18 @@ def preview(
     Raises what `freeze` raises for settings or a design that cannot work at all.
     """
     draft = _draft(store, loop_id, settings, design or live_design(store, loop_id), on_progress or _silent)
-    counts = _counts(draft)
     try:
         check_choice(draft.choice, settings)
         objection = None
     except DesignError as error:
         objection = str(error)
-    return Preview(len(draft.candidates), *counts.values(), draft.choice.dropped, draft.leakage["n_leaking"], objection)
+    return Preview(
+        n_candidates=len(draft.candidates),
+        **_sizes(draft)._asdict(),
+        dropped=draft.choice.dropped,
+        n_leaking=draft.leakage["n_leaking"],
+        objection=objection,
+    )
 
 
 def _draft(store: Store, loop_id: str, settings: SetSettings, design: RewardDesign, say: OnProgress) -> _Draft:
@@ -255,7 +275,7 @@ def _header(
     return {
         "loop_id": loop_id,
         "content_hash": rows_hash(rows, settings.kind),
-        **_counts(draft),
+        **_sizes(draft)._asdict(),
         "dropped": draft.choice.dropped,
         "latest_signal_at": draft.candidates["answered_at"].loc[trained].max().to_pydatetime(),
         "kind": str(settings.kind),
@@ -265,15 +285,10 @@ def _header(
     }
 
 
-def _counts(draft: _Draft) -> dict[str, int]:
+def _sizes(draft: _Draft) -> _Sizes:
     users = draft.candidates["user_key"]
-    places = [draft.choice.split(name)["place"] for name in ("train", "heldout")]
-    return {
-        "n_train": len(places[0]),
-        "n_heldout": len(places[1]),
-        "n_users_train": int(users.loc[places[0]].nunique()),
-        "n_users_heldout": int(users.loc[places[1]].nunique()),
-    }
+    train, heldout = (draft.choice.split(name)["place"] for name in ("train", "heldout"))
+    return _Sizes(len(train), len(heldout), int(users.loc[train].nunique()), int(users.loc[heldout].nunique()))
 
 
 def _title(settings: SetSettings, until: datetime) -> str:

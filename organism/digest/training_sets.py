@@ -49,8 +49,8 @@ class Choice(NamedTuple):
         if not len(leaking):
             return self
         rows = self.rows.drop(self.rows.index[list(leaking)]).reset_index(drop=True)
-        drafts = int((self.rows["rejected_place"].iloc[list(leaking)] >= 0).sum()) + len(leaking)
-        return Choice(rows, dict(sorted((Counter(self.dropped) + Counter({reason: drafts})).items())))
+        lost = Counter({reason: pairs.count_drafts(self.rows.iloc[list(leaking)])})
+        return Choice(rows, dict(sorted((Counter(self.dropped) + lost).items())))
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split, 'train' or 'heldout'."""

@@ -1,7 +1,7 @@
 """What a training set is built from: the kind of its rows, whose word counts, filters, limits. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -103,14 +103,14 @@ def settings_from(asked: Mapping[str, Any]) -> SetSettings:
     Times are ISO 8601; lists may be lists or one word. Raises InputError for an unknown name or a value that cannot
     be read, DesignError for settings that cannot work.
     """
-    readers = {"kind": _kind, "basis": _basis, "since": _moment, "until": _moment} | {
+    readers: dict[str, Callable[[str, Any], Any]] = {"kind": _kind, "basis": _basis, "since": _moment, "until": _moment} | {
         "variants": _words, "answers": _words, "regions": _words, "min_reward": _number, "margin": _number,
         "threshold": _number, "dead_band": _number, "heldout_share": _number, "near": _number,
         "max_rows": _count, "max_heldout_rows": _count, "max_rows_per_user": _count, "seed": _count,
     }  # fmt: skip
     if unknown := sorted(set(asked) - set(readers)):
         raise InputError(f"{unknown[0]!r} is no setting of a training set; there are: {', '.join(readers)}")
-    given = {name: readers[name](name, value) for name, value in asked.items() if value is not None}
+    given: dict[str, Any] = {name: readers[name](name, value) for name, value in asked.items() if value is not None}
     settings = SetSettings(**given)
     settings.check()
     return settings
@@ -155,6 +155,3 @@ def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(f"{name} is {value!r}; give a whole number")
     return value
-
-
-SETTINGS = tuple(field.name for field in fields(SetSettings))
