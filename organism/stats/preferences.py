@@ -139,7 +139,10 @@ def pair_weights(
 
 
 def is_separable(signed: Matrix) -> bool:
-    """Whether some weights explain every choice: max Σ s·w with each s·w ≥ 0 and |w| ≤ 1 is above 0 (Konis 2007)."""
+    """Whether no choice speaks against some weights, so that these grow without end (quasi-complete separation).
+
+    Rows have the chosen one's features first: max Σ s·w with each s·w ≥ 0 and |w| ≤ 1 is above 0 (Konis 2007).
+    """
     if not signed.any():
         return False
     found = linprog(-signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(signed)), bounds=[(-1, 1)] * signed.shape[1])

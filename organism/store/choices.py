@@ -98,3 +98,14 @@ def read_prompt_lengths(store: Store, loop_id: str, interaction_ids: Sequence[st
         "WHERE loop_id = ? AND interaction_id IN (SELECT unnest(?)::UUID)",
         [loop_id, list(interaction_ids)],
     )
+
+
+def read_variants(store: Store, loop_id: str) -> list[str]:
+    """The names of the loop's variants."""
+    return [
+        name
+        for (name,) in store.rows(
+            "SELECT DISTINCT coalesce(variant_id, 'unknown') AS variant FROM interactions WHERE loop_id = ? ORDER BY 1",
+            [loop_id],
+        )
+    ]

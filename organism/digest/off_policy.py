@@ -1,0 +1,388 @@
+"""What a router or policy would have earned: policies in words, the log they are judged on, refusal. Pure.
+
+A policy says for each segment which share of the drafts each variant writes. It is judged on interactions of
+experiments, where the probability of the variant is on record. Users were assigned, not drafts: weights, intervals
+and the effective sample size are all by user.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from organism.errors import InputError
+from organism.records import Interval
+from organism.stats.bootstrap import ratio_bootstrap
+from organism.stats.off_policy import Logged, WeightCheck, estimates, weight_check
+
+Matrix = npt.NDArray[np.float64]
+Shares = Mapping[str, float]
+
+EVERYWHERE = "*"
+SEGMENTS = ("region", "length")
+MIN_EFFECTIVE_USERS = 10
+MAX_LARGEST_SHARE = 0.25
+MIN_CELL_USERS = 3
+FOLDS = 5
+CLIP = 10.0
+FORMS = "always:VARIANT, region:SEGMENT=VARIANT,…,*=VARIANT, length:short=VARIANT,…, mix:VARIANT=SHARE,…, best:region"
+METHODS = {
+    "dr": "Doubly robust (DR)",
+    "snips": "Self-normalized weights (SNIPS)",
+    "ips": "Weights (IPS)",
+    "clipped_ips": f"Weights up to {CLIP:g} (clipped IPS)",
+    "dm": "Model-based (DM)",
+}
+
+
+class Policy(NamedTuple):
+    """For each segment (or `*`) the share of drafts by variant. `learn` names a router that is learned first."""
+
+    text: str
+    segment_by: str | None
+    rules: dict[str, dict[str, float]]
+    learn: bool = False
+
+
+class MethodEstimate(NamedTuple):
+    """The policy's mean reward a draft by one method; `is_model_based` says that no weights check the model.
+
+    Such a one has no interval: resampling users says nothing about how wrong the model is.
+    """
+
+    method: str
+    label: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    is_model_based: bool
+
+
+class SegmentRow(NamedTuple):
+    """One segment of the log: its drafts and users by variant, and what the policy would do there."""
+
+    segment: str
+    variant: str
+    n_rows: int
+    n_users: int
+    mean_reward: float | None
+    policy_share: float
+
+
+class Preview(NamedTuple):
+    """The estimate, or why there is none: `refusal` is None or a sentence, and then only DM is in `estimates`.
+
+    `logged` is what the same drafts earned as they were. `left_out` counts drafts that could not be used, by reason.
+    """
+
+    policy: str
+    sentence: str
+    refusal: str | None
+    estimates: list[MethodEstimate]
+    logged: Interval
+    check: WeightCheck
+    n_rows: int
+    n_users: int
+    left_out: dict[str, int]
+    segments: list[SegmentRow]
+
+
+def parse_policy(text: str) -> Policy:
+    """A policy from its words, in one of the FORMS; raises InputError with what was found and what is wanted.
+
+    Shares of a mixture are scaled to sum to 1.
+    """
+    kind, _, rest = (part.strip() for part in text.strip().partition(":"))
+    if kind == "always" and rest:
+        return Policy(text.strip(), None, {EVERYWHERE: {rest: 1.0}})
+    if kind == "mix" and rest:
+        return Policy(text.strip(), None, {EVERYWHERE: _mixture(rest, text)})
+    if kind in SEGMENTS and rest:
+        rules = {segment: {variant: 1.0} for segment, variant in _assignments(rest, text)}
+        return Policy(text.strip(), kind, rules)
+    if kind == "best" and rest in SEGMENTS:
+        return Policy(text.strip(), rest, {}, learn=True)
+    raise InputError(f"{text!r} is no policy; write one of: {FORMS}")
+
+
+def in_words(policy: Policy) -> str:
+    """The policy as a person would say it."""
+    if policy.learn:
+        return f"the best variant of each {_NOUNS[policy.segment_by or '']}, learned on half of the users"
+    if policy.segment_by is None:
+        shares = policy.rules[EVERYWHERE]
+        return f"always {next(iter(shares))}" if len(shares) == 1 else _mixed(shares)
+    return ", ".join(f"{_mixed(shares)} for {_named(segment)}" for segment, shares in policy.rules.items())
+
+
+def usable_log(rows: pd.DataFrame, propensities: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The rows whose propensity is known, with columns assigned, other, probability, and why others were left out.
+
+    `rows` has variant, user_key, experiment_id, reward (NaN unknown) and segment (None unknown).
+    """
+    known = rows.merge(propensities, on=["experiment_id", "user_key"], how="left", validate="many_to_one")
+    reasons = {
+        "outside of any experiment: nobody logged how probable the variant was": known["probability"].isna(),
+        "served by another variant than the user was assigned to": known["variant"] != known["assigned"],
+        "a signal of the design is missing": known["reward"].isna(),
+        "the segment is unknown": known["segment"].isna(),
+    }
+    left_out, open_rows = {}, pd.Series(True, index=known.index)
+    for reason, applies in reasons.items():
+        if count := int((open_rows & applies).sum()):
+            left_out[reason] = count
+        open_rows &= ~applies
+    return known[open_rows].reset_index(drop=True), left_out
+
+
+def judged_on(log: pd.DataFrame, policy: Policy) -> tuple[pd.DataFrame, int]:
+    """The rows of the experiments that tried every variant the policy wants there, and how many rows that drops."""
+    wanted = {variant for shares in policy.rules.values() for variant, share in shares.items() if share > 0}
+    tried = log.groupby("experiment_id").apply(lambda rows: wanted <= {*rows["assigned"], *rows["other"]})
+    if not len(tried):
+        return log, 0
+    kept = log[log["experiment_id"].map(tried).astype(bool)].reset_index(drop=True)
+    return kept, len(log) - len(kept)
+
+
+def target_shares(policy: Policy, segments: Sequence[str], variants: Sequence[str]) -> Matrix:
+    """What the policy would do with each row, shape (rows, variants).
+
+    Raises InputError when it names a variant that the loop does not have, or says nothing for a segment.
+    """
+    place = {variant: i for i, variant in enumerate(variants)}
+    table: dict[str, npt.NDArray[np.float64]] = {}
+    for segment, shares in policy.rules.items():
+        if unknown := [variant for variant in shares if variant not in place]:
+            raise InputError(f"no variant is called {unknown[0]!r}; there are: {', '.join(variants) or 'none yet'}")
+        table[segment] = np.array([shares.get(variant, 0.0) for variant in variants])
+    found = [table.get(segment, table.get(EVERYWHERE)) for segment in segments]
+    if unsaid := sorted({s for s, shares in zip(segments, found, strict=True) if shares is None}):
+        raise InputError(
+            f"the policy says nothing for {policy.segment_by} {', '.join(unsaid)}; "
+            f"add a rule such as {unsaid[0]}={variants[0]}, or *={variants[0]} for all the rest"
+        )
+    return np.array([shares for shares in found if shares is not None]).reshape(len(segments), len(variants))
+
+
+def logged_shares(log: pd.DataFrame, variants: Sequence[str]) -> Matrix:
+    """How probable each variant was for each row, by its experiment's assignment; shape (rows, variants)."""
+    place = {variant: i for i, variant in enumerate(variants)}
+    table, rows = np.zeros((len(log), len(variants))), np.arange(len(log))
+    table[rows, log["assigned"].map(place).to_numpy(dtype=int)] = log["probability"]
+    table[rows, log["other"].map(place).to_numpy(dtype=int)] = 1 - log["probability"]
+    return table
+
+
+def expected_rewards(fit: pd.DataFrame, log: pd.DataFrame, variants: Sequence[str]) -> Matrix:
+    """The mean reward of each variant in each row's segment, from the rows of other users; shape (rows, variants).
+
+    Cross-fitted by a hash of the user: no user's reward predicts itself. Where a segment has no such row the
+    variant's mean over all segments stands in, then the mean of everything.
+    """
+    fold, at = _folds(fit["user_key"]), _folds(log["user_key"])
+    expected = np.full((len(log), len(variants)), np.nan)
+    for number in range(FOLDS):
+        others, here = fit[fold != number], np.flatnonzero(at == number)
+        by_cell = others.pivot_table(index="segment", columns="variant", values="reward", aggfunc="mean")
+        cells = by_cell.reindex(index=log["segment"].iloc[here], columns=variants).to_numpy(dtype=float)
+        overall = others.groupby("variant")["reward"].mean().reindex(variants).to_numpy(dtype=float)
+        whole = float(others["reward"].mean()) if len(others) else np.nan
+        expected[here] = np.where(np.isnan(cells), np.where(np.isnan(overall), whole, overall), cells)
+    return expected
+
+
+def learn_router(log: pd.DataFrame, policy: Policy) -> Policy:
+    """The variant with the best mean reward of each segment, by inverse probability; ties to the first by name.
+
+    A variant with fewer than MIN_CELL_USERS users in a segment does not count there; a segment without any such
+    variant takes the best of all. Raises InputError when the log is empty.
+    """
+    if log.empty:
+        raise InputError("there are no drafts of experiments to learn a router from; run an experiment first")
+    overall = _best(log)
+    rules = {}
+    for segment, rows in log.groupby("segment", sort=True):
+        n_users = rows.groupby("variant")["user_key"].nunique()
+        enough = rows[rows["variant"].isin(n_users.index[n_users >= MIN_CELL_USERS])]
+        rules[str(segment)] = {_best(enough) if len(enough) else overall: 1.0}
+    return Policy(policy.text, policy.segment_by, rules | {EVERYWHERE: {overall: 1.0}})
+
+
+def in_learning_half(user_keys: pd.Series) -> npt.NDArray[np.bool_]:
+    """Whether each user is in the half that a router is learned on: by a hash of the user alone."""
+    return np.array([_hash(f"half {user}") % 2 == 0 for user in user_keys], dtype=bool)
+
+
+def preview(
+    policy: Policy,
+    log: pd.DataFrame,
+    everything: pd.DataFrame,
+    left_out: Mapping[str, int],
+    *,
+    rng: np.random.Generator,
+    n: int = 2000,
+) -> Preview:
+    """What the policy would have earned on the log, or why nobody can tell.
+
+    `everything` are all rows with a reward, in or out of experiments: DM falls back on them for a variant that no
+    experiment tried. Refused without overlap, under MIN_EFFECTIVE_USERS effective users, or where one user carries
+    more than MAX_LARGEST_SHARE.
+    """
+    variants = sorted({*everything["variant"], *log["assigned"], *log["other"]})
+    target_shares(policy, [], variants)
+    judged, elsewhere = judged_on(log, policy)
+    told = dict(left_out) | ({"their experiment did not try what the policy picks": elsewhere} if elsewhere else {})
+    rows = judged if len(judged) else log
+    target = target_shares(policy, rows["segment"].tolist(), variants)
+    model_rows = judged if len(judged) else everything
+    logged = Logged(
+        rows["reward"].to_numpy(dtype=float),
+        rows["variant"].map({variant: i for i, variant in enumerate(variants)}).to_numpy(dtype=int),
+        rows["probability"].to_numpy(dtype=float),
+        target,
+        expected_rewards(model_rows, rows, variants),
+    )
+    users = rows["user_key"].to_numpy(dtype=object)
+    check = weight_check(logged, users)
+    refusal = _refusal(rows, judged, target, variants, check)
+    found = estimates(logged, users, rng=rng, clip=CLIP, n=n) if len(rows) else {}
+    kept = [
+        _method(method, label, found[method])
+        for method, label in METHODS.items()
+        if method in found and (refusal is None or method == "dm")
+    ]
+    own = ratio_bootstrap(logged.reward, np.ones(len(rows)), users, rng=rng, n=n)  # type: ignore[arg-type]
+    words = in_words(policy)
+    return Preview(
+        policy=words,
+        sentence=_said(words, refusal, kept, own),
+        refusal=refusal,
+        estimates=kept,
+        logged=own,
+        check=check,
+        n_rows=len(rows),
+        n_users=int(rows["user_key"].nunique()),
+        left_out=told,
+        segments=_segment_rows(rows, target, variants),
+    )
+
+
+def _refusal(
+    rows: pd.DataFrame, judged: pd.DataFrame, target: Matrix, variants: Sequence[str], check: WeightCheck
+) -> str | None:
+    """Why the weights cannot carry an estimate, as a sentence; None when they can."""
+    if rows.empty:
+        return "No draft of an experiment can be used: without logged probabilities nothing can be weighed."
+    if judged.empty:
+        wanted = ", ".join(variants[i] for i in np.flatnonzero(target.max(axis=0) > 0).tolist())
+        return (
+            f"No overlap: no experiment assigned users at random among all of {wanted}, so what they would have earned "
+            "is not identified by the log. Run an experiment that tries them."
+        )
+    seen = pd.crosstab(rows["segment"], rows["variant"]).reindex(columns=variants, fill_value=0)
+    for segment in seen.index:
+        wants = target[np.flatnonzero(rows["segment"] == segment)[0]]
+        if never := [v for v, share in zip(variants, wants, strict=True) if share > 0 and not seen.at[segment, v]]:
+            return (
+                f"No overlap: the policy picks {never[0]} for {_named(str(segment))}, where the log never has it; "
+                "what it would have earned there is not identified."
+            )
+    if check.effective is None or check.effective < MIN_EFFECTIVE_USERS:
+        return (
+            f"Too few users: the estimate would rest on {check.effective or 0:.1f} effective users, and "
+            f"{MIN_EFFECTIVE_USERS} are wanted before intervals over resampled users mean anything."
+        )
+    if check.largest_share is not None and check.largest_share > MAX_LARGEST_SHARE:
+        return (
+            f"One user carries {check.largest_share:.0%} of the weight, more than {MAX_LARGEST_SHARE:.0%}: "
+            "the estimate would be about that user."
+        )
+    return None
+
+
+def _method(method: str, label: str, found: Interval) -> MethodEstimate:
+    if method == "dm":
+        return MethodEstimate(method, label, found.estimate, None, None, is_model_based=True)
+    return MethodEstimate(method, label, *found, is_model_based=False)
+
+
+def _said(words: str, refusal: str | None, kept: Sequence[MethodEstimate], own: Interval) -> str:
+    best = kept[0] if kept else None
+    if best is None or best.estimate is None:
+        return f"Nobody can tell from this log what {words} would have earned."
+    interval = "" if best.low is None else f" ({best.low:.3f} to {best.high:.3f})"
+    against = "" if own.estimate is None else f"; the drafts as they were written earned {own.estimate:.3f}"
+    if refusal:
+        return f"A model guesses {best.estimate:.3f}{interval} a draft for {words}, unchecked by any weights{against}."
+    return f"{words} would have earned about {best.estimate:.3f}{interval} a draft{against}."
+
+
+def _segment_rows(rows: pd.DataFrame, target: Matrix, variants: Sequence[str]) -> list[SegmentRow]:
+    found = []
+    for segment, at in sorted(rows.groupby("segment").indices.items()):
+        here = rows.iloc[at]
+        for i, variant in enumerate(variants):
+            mine = here[here["variant"] == variant]
+            share = float(target[at[0], i])
+            if len(mine) or share:
+                mean = float(mine["reward"].mean()) if len(mine) else None
+                found.append(SegmentRow(str(segment), variant, len(mine), mine["user_key"].nunique(), mean, share))
+    return found
+
+
+def _best(rows: pd.DataFrame) -> str:
+    weights = 1 / rows["probability"]
+    sums = pd.DataFrame({"variant": rows["variant"], "num": rows["reward"] * weights, "den": weights})
+    means = sums.groupby("variant")[["num", "den"]].sum()
+    return str((means["num"] / means["den"]).idxmax())
+
+
+def _mixture(rest: str, text: str) -> dict[str, float]:
+    shares = {}
+    for variant, said in _assignments(rest, text):
+        try:
+            shares[variant] = float(said)
+        except ValueError:
+            raise InputError(f"the share of {variant} is {said!r}; write a number, as in mix:base=0.5,x=0.5") from None
+        if not 0 <= shares[variant] < float("inf"):
+            raise InputError(f"the share of {variant} is {said}; shares are 0 or more")
+    total = sum(shares.values())
+    if not total:
+        raise InputError(f"{text!r} gives no variant a share; give at least one a positive one")
+    return {variant: share / total for variant, share in shares.items()}
+
+
+def _assignments(rest: str, text: str) -> list[tuple[str, str]]:
+    pairs = [tuple(part.strip() for part in piece.partition("=")[::2]) for piece in rest.split(",")]
+    if any(not name or not value for name, value in pairs) or len({name for name, _ in pairs}) < len(pairs):
+        raise InputError(f"{text!r} cannot be read; write NAME=VALUE with commas between, each name once: {FORMS}")
+    return [(name, value) for name, value in pairs]
+
+
+_NOUNS = {"region": "region", "length": "length of prompt"}
+
+
+def _mixed(shares: Shares) -> str:
+    if len(shares) == 1:
+        return next(iter(shares))
+    return " and ".join(f"{share:.0%} {variant}" for variant, share in shares.items())
+
+
+def _named(segment: str) -> str:
+    if segment == EVERYWHERE:
+        return "the rest"
+    return f"{segment} prompts" if segment in ("short", "medium", "long") else segment
+
+
+def _folds(user_keys: pd.Series) -> npt.NDArray[np.int_]:
+    codes, names = pd.factorize(user_keys)
+    folds: npt.NDArray[np.int_] = np.array([_hash(f"fold {name}") % FOLDS for name in names], dtype=int)[codes]
+    return folds
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
