@@ -5,6 +5,7 @@ the weights, so everything that a page asks about weights is arithmetic on `Mome
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from itertools import combinations
 from math import isfinite
 from typing import NamedTuple, TypeVar
@@ -13,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from organism.digest.design_diff import bounds_in_words
 from organism.digest.designs import ordered
 from organism.errors import DesignError
-from organism.records import Moments, RewardDesign, SignalSpec
+from organism.records import Constraint, Moments, RewardDesign, SignalSpec
 from organism.stats.compare import (
     APART,
     Comparison,
@@ -32,6 +34,8 @@ K = TypeVar("K")
 
 # Utilities lie in [0, 1]: a variance of a mean reward below this is what rounding left of no variance at all.
 ROUNDING = 1e-24
+# So many users who are all alike are believed, though they leave no variance to make an interval of.
+ENOUGH_ALIKE = 30
 
 
 class RewardMoments(NamedTuple):
@@ -56,6 +60,27 @@ class VariantReward(NamedTuple):
     mean: float | None
     low: float | None
     high: float | None
+
+
+class Status(StrEnum):
+    """Whether a variant keeps within a guardrail: its whole interval does, none of it, some of it, or nobody knows."""
+
+    HOLDS = "holds"
+    BROKEN = "broken"
+    UNSURE = "unsure"
+    UNKNOWN = "unknown"
+
+
+class ConstraintCheck(NamedTuple):
+    """One variant under one guardrail: the mean of the signal over interactions, clustered by user, and the verdict."""
+
+    variant: str
+    signal: str
+    bound: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    status: Status
 
 
 def utility(spec: SignalSpec, value: float | None) -> float | None:
@@ -87,6 +112,13 @@ def moments_of_users(sums: pd.DataFrame, signals: Sequence[str]) -> RewardMoment
         if len(at_a):
             shared[a, b] = moments(np.hstack([table[rows[a][at_a]], table[rows[b][at_b]]]))
     return RewardMoments(tuple(signals), {name: moments(table[at]) for name, at in rows.items()}, shared)
+
+
+def moments_of_signal(sums: pd.DataFrame, place: int) -> dict[str, Moments]:
+    """By variant the moments of one signal's sum and count over the users that have it, from `read_signal_sums`."""
+    mine = sums[sums[f"n{place}"] > 0]
+    table = mine[[f"s{place}", f"n{place}"]].to_numpy(dtype=float)
+    return {str(name): moments(table[at]) for name, at in mine.groupby("variant", sort=True).indices.items()}
 
 
 def merge_moments(a: RewardMoments, b: RewardMoments) -> RewardMoments:
@@ -149,6 +181,29 @@ def effective_signals(users: RewardMoments, design: RewardDesign) -> float | Non
     if not len(sizes):
         return None
     return float(1 / np.sum((sizes / sizes.sum()) ** 2))
+
+
+def constraint_checks(
+    by_signal: Mapping[str, Mapping[str, Moments]], design: RewardDesign, level: float = 0.95
+) -> list[ConstraintCheck]:
+    """Every guardrail of the design for every variant, guardrails in their order, variants by name.
+
+    `by_signal` comes from `signal_moments` for the guarded signals: by variant the moments over users of two columns,
+    the signal's sum and its count. A bound is broken where the whole interval lies beyond it, and holds where none
+    of it does. Where users are all alike there is no interval: 30 of them are believed, fewer leave it unsure.
+    """
+    for guardrail in design.constraints:
+        if guardrail.signal not in by_signal:
+            raise DesignError(
+                f"design {design.name!r} guards {guardrail.signal}, whose sums were not read; read the sums of every "
+                "guarded signal first"
+            )
+    variants = sorted({variant for found in by_signal.values() for variant in found})
+    return [
+        _constraint_check(guardrail, variant, by_signal[guardrail.signal].get(variant), level)
+        for guardrail in design.constraints
+        for variant in variants
+    ]
 
 
 def weight_shares(users: RewardMoments, design: RewardDesign) -> npt.NDArray[np.float64]:
@@ -216,6 +271,27 @@ def _residual_cross(users: Moments) -> npt.NDArray[np.float64]:
     mean = np.array(users.mean)
     to_residual = np.hstack([np.eye(len(mean) - 1), -(mean[:-1] / mean[-1])[:, None]])
     return to_residual @ np.array(users.cross) @ to_residual.T
+
+
+def _constraint_check(guardrail: Constraint, variant: str, users: Moments | None, level: float) -> ConstraintCheck:
+    arm = ratio_of_sums(users) if users else None
+    mean, low, high = interval(arm, level)
+    if arm and low is None and arm.n >= ENOUGH_ALIKE:
+        low = high = mean
+    bound = bounds_in_words(guardrail)
+    return ConstraintCheck(variant, guardrail.signal, bound, mean, low, high, _status(guardrail, mean, low, high))
+
+
+def _status(guardrail: Constraint, mean: float | None, low: float | None, high: float | None) -> Status:
+    if mean is None:
+        return Status.UNKNOWN
+    if low is None or high is None:
+        return Status.UNSURE
+    floor = -np.inf if guardrail.at_least is None else guardrail.at_least
+    ceiling = np.inf if guardrail.at_most is None else guardrail.at_most
+    if high < floor or low > ceiling:
+        return Status.BROKEN
+    return Status.HOLDS if floor <= low and high <= ceiling else Status.UNSURE
 
 
 def _merged(a: Mapping[K, Moments], b: Mapping[K, Moments]) -> dict[K, Moments]:

@@ -215,11 +215,13 @@ def _variance_parts(
         return [(var_c, control.n - 1), (var_t, treatment.n - 1)]
     kept_c, kept_t = (control.n - 1) / control.n, (treatment.n - 1) / treatment.n
     own_c, own_t = control.n - overlap.n, treatment.n - overlap.n
-    of_both = overlap.control + overlap.treatment - 2 * overlap.covariance
+    # An arm whose variance was rounding has none to share.
+    of_c, of_t = min(overlap.control, var_c), min(overlap.treatment, var_t)
+    of_both = of_c + of_t - 2 * (overlap.covariance if of_c and of_t else 0.0)
     return [
-        (_unless_rounding(var_c - overlap.control, var_c) if own_c else 0.0, own_c * kept_c),
-        (_unless_rounding(var_t - overlap.treatment, var_t) if own_t else 0.0, own_t * kept_t),
-        (_unless_rounding(of_both, overlap.control + overlap.treatment), overlap.n * sqrt(kept_c * kept_t)),
+        (_unless_rounding(var_c - of_c, var_c) if own_c else 0.0, own_c * kept_c),
+        (_unless_rounding(var_t - of_t, var_t) if own_t else 0.0, own_t * kept_t),
+        (_unless_rounding(of_both, of_c + of_t), overlap.n * sqrt(kept_c * kept_t)),
     ]
 
 

@@ -59,6 +59,24 @@ def read_signal_values(store: Store, loop_id: str, signals: Sequence[str]) -> pd
     )
 
 
+def read_signal_sums(store: Store, loop_id: str, signals: Sequence[str]) -> pd.DataFrame:
+    """One scan: per variant and user each signal's sum and count over the interactions that carry it.
+
+    Columns: variant, user_key, s0, n0, s1, n1, … in the order given; a user without the signal has sum NaN, count 0.
+    A value that is NaN or infinite is missing.
+    """
+    finite = {signal: f"{_known(signal)} IS NOT NULL AND isfinite({_known(signal)})" for signal in signals}
+    sums = [
+        f"sum({signal}) FILTER ({known}) AS s{i}, count(*) FILTER ({known}) AS n{i}"
+        for i, (signal, known) in enumerate(finite.items())
+    ]
+    return store.frame(
+        f"SELECT coalesce(variant_id, 'unknown') AS variant, {USER} AS user_key, {', '.join(sums)} "
+        "FROM signals WHERE loop_id = ? GROUP BY variant, user_key ORDER BY variant, user_key",
+        [loop_id],
+    )
+
+
 def _utility(spec: SignalSpec) -> str:
     """0 at worst, 1 at best, linear between; a value that is absent, NaN or infinite is missing.
 
