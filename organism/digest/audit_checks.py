@@ -232,8 +232,7 @@ def _offer(pair: Pair) -> Checked:
     offered = {name: _change(pair, name) for name in OFFERED}
     taken = {name: _change(pair, name) for name in ACCEPTANCE}
     figures = [_figure(name, change) for name, change in (offered | taken).items()]
-    known = [c for c in offered.values() if c.ci_low is not None], [c for c in taken.values() if c.ci_low is not None]
-    if not all(known):
+    if not all(any(_is_known(change) for change in group.values()) for group in (offered, taken)):
         words = "Drafts shown or written share, beside acceptance or retained characters, are not known on both sides."
         return Checked(Check.OFFER, "", Finding.CANNOT_SAY, words, figures)
     less = [name for name, change in offered.items() if surely_down(change)]
@@ -266,8 +265,15 @@ def _figure(name: str, change: Comparison, unit: str = "") -> Figure:
     return Figure(name, change.mean_control, change.mean_treatment, interval, unit)
 
 
+def _is_known(change: Comparison) -> bool:
+    """There is an interval, or nobody differs at all."""
+    return change.ci_low is not None or change.effect == 0
+
+
 def _moved(change: Comparison) -> str:
     """A change in words: surely up, +0.120 (+0.080 to +0.160)."""
+    if change.effect == 0 and change.ci_low is None:
+        return "the same"
     if change.effect is None or change.ci_low is None or change.ci_high is None:
         return "not to be compared"
     word = "surely up" if surely_up(change) else "surely down" if surely_down(change) else "not surely moved"

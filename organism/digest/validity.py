@@ -20,11 +20,6 @@ from organism.records import RewardDesign
 from organism.stats.rank_correlation import calibration
 from organism.stats.surrogate import AcrossDeployments, Surrogate, across_deployments, surrogate
 
-NOTE = (
-    "Outcomes are read as: more is better. Intervals are for one look at one outcome; with many outcomes some stand "
-    "out by chance."
-)
-
 
 class Answer(StrEnum):
     """Is this the right reward?"""
@@ -33,6 +28,21 @@ class Answer(StrEnum):
     IN_PART = "in part"
     NO = "no"
     CANNOT_SAY = "cannot say"
+
+
+ANSWERS = (
+    f"{Answer.CANNOT_SAY}: no outcome and no human judgment can say anything",
+    f"{Answer.NO}: none of those that can is predicted within versions",
+    (
+        f"{Answer.IN_PART}: some are predicted and some are not, or one that is predicted within versions surely runs "
+        "against the reward over all"
+    ),
+    f"{Answer.YES}: all that can say anything are predicted",
+)
+NOTE = (
+    "Outcomes are read as: more is better. Intervals are for one look at one outcome; with many outcomes some stand "
+    "out by chance."
+)
 
 
 class Component(NamedTuple):
@@ -81,6 +91,7 @@ class Validity(NamedTuple):
     experiments: list[Explained]
     across: dict[str, AcrossDeployments]
     rules: tuple[str, ...]
+    answer_rules: tuple[str, ...]
     notes: list[str]
 
 
@@ -118,6 +129,7 @@ def validity(
         experiments=explained,
         across={outcome: _across(explained, outcome) for outcome in outcomes},
         rules=RULES,
+        answer_rules=ANSWERS,
         notes=_notes(known, design, outcomes),
     )
 
@@ -127,6 +139,7 @@ def _answer(predictions: Sequence[Prediction]) -> tuple[Answer, str]:
     heard = [p for p in predictions if p.word != Word.CANNOT_SAY]
     good = [spoken(p.outcome) for p in heard if p.word == Word.PREDICTS]
     bad = [f"{spoken(p.outcome)} ({_why_not(p)})" for p in heard if p.word != Word.PREDICTS]
+    turned = [spoken(p.outcome) for p in heard if p.word == Word.PREDICTS and turns_between(p)]
     silent = [spoken(p.outcome) for p in predictions if p.word == Word.CANNOT_SAY]
     rest = f" About {_listed(silent)} the data cannot say." if silent else ""
     if not predictions:
@@ -136,11 +149,20 @@ def _answer(predictions: Sequence[Prediction]) -> tuple[Answer, str]:
         )
     if not heard:
         return Answer.CANNOT_SAY, f"The data cannot say yet whether this reward is right about {_listed(silent)}."
-    if not bad:
-        return Answer.YES, f"Within each version this reward orders drafts as {_listed(good)} does.{rest}"
     if not good:
         return Answer.NO, f"This reward does not order drafts as it should: {_listed(bad)}.{rest}"
-    return Answer.IN_PART, f"This reward predicts {_listed(good)}, but not {_listed(bad)}.{rest}"
+    if turned:
+        rest = f" But between versions it runs against {_listed(turned)}: some version earns more and gives less.{rest}"
+    if bad:
+        return Answer.IN_PART, f"This reward predicts {_listed(good)}, but not {_listed(bad)}.{rest}"
+    answer = Answer.IN_PART if turned else Answer.YES
+    return answer, f"Within each version, more reward goes with more of {_listed(good)}.{rest}"
+
+
+def turns_between(prediction: Prediction) -> bool:
+    """Right within versions and surely wrong over all: a version with more reward has less of the outcome."""
+    high = prediction.correlation.overall.high
+    return high is not None and high < 0
 
 
 def _why_not(prediction: Prediction) -> str:

@@ -34,6 +34,7 @@ def with_vendor_score(rows: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 def test_a_reward_that_orders_drafts_as_the_outcomes_do_is_right():
     found = of(clinic(0))
+    assert {rule.split(":")[0] for rule in found.answer_rules} == {str(answer) for answer in Answer}
     assert found.answer is Answer.YES
     assert {p.outcome: p.word for p in found.reward} == {
         "outcome.signed": Word.PREDICTS,
@@ -41,7 +42,17 @@ def test_a_reward_that_orders_drafts_as_the_outcomes_do_is_right():
     }
     assert [p.kind for p in found.reward] == [Kind.OUTCOME, Kind.HUMAN]
     assert all(p.correlation.within.low > 0 for p in found.reward)
-    assert "orders drafts as signed and quality does" in found.sentence
+    assert "more of signed and quality" in found.sentence
+
+
+def test_a_reward_that_is_right_within_versions_and_prefers_the_wrong_version_is_right_in_part():
+    rows = clinic(0)
+    found = of(rows[rows["variant"] != "clean"], DEFAULT_DESIGN)
+    signed = found.reward[0]
+    assert signed.word is Word.PREDICTS
+    assert signed.correlation.overall.high < 0
+    assert found.answer is Answer.IN_PART
+    assert "between versions it runs against signed" in found.sentence
 
 
 def test_a_reward_for_what_the_outcome_ignores_is_not_right():
