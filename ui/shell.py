@@ -91,7 +91,14 @@ current = st.navigation(
                 "Reward designer",
                 "balance",
                 "What counts as good: price, performance, quality as one number.",
-            )
+            ),
+            page(
+                "training_sets",
+                "Training sets",
+                "dataset",
+                "What a model learns from: frozen rows, where they came from, what was dropped and why.",
+                path="training-sets",
+            ),
         ],
         "Optimize": [
             page(

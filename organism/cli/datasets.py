@@ -9,6 +9,7 @@ import pandas as pd
 from organism.cli.commands import loop_of, opened
 from organism.cli.output import ProgressLine, Result, table
 from organism.config import utcnow
+from organism.digest.composition import Composition
 from organism.digest.designs_flow import LIVE, find_design
 from organism.digest.set_files import FileForm
 from organism.digest.set_reading import FrozenSet, describe, export, list_sets
@@ -111,7 +112,7 @@ def show_dataset(args: argparse.Namespace) -> Result:
         _sizes(header),
         _drops(header.dropped),
         _leaks(header.leakage["n_leaking"] if header.leakage else None),
-        *(f"\n{name}:\n{rows.to_string(index=False)}" for name, rows in _tables(parts._asdict()) if len(rows)),
+        *(f"\n{name}:\n{rows.to_string(index=False)}" for name, rows in _tables(parts) if len(rows)),
     ]
     return Result("\n".join(lines), header._asdict() | {"composition": parts, "examples": found.examples})
 
@@ -160,5 +161,6 @@ def _leaks(n_leaking: int | None) -> str:
     return f"Near duplicates of held-out prompts, dropped from the training rows: {n_leaking:,}."
 
 
-def _tables(parts: dict[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame]]:
-    return [(name, rows.head(10) if name == "users" else rows) for name, rows in parts.items()]
+def _tables(parts: Composition) -> list[tuple[str, pd.DataFrame]]:
+    tables = {name: rows for name, rows in parts._asdict().items() if isinstance(rows, pd.DataFrame)}
+    return [(name, rows.head(10) if name == "users" else rows) for name, rows in tables.items()]

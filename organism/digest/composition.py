@@ -15,7 +15,8 @@ class Composition(NamedTuple):
 
     variants: variant; answers: answer; regions: region; labels: label (desirable, undesirable; empty for other kinds);
     users: user_key and split, the one with most rows first; rewards: low and high of each twentieth from 0 to 1 (empty
-    when no row's reward is known; a row without one is not counted). A pair counts by its chosen draft.
+    when no row's reward is known; a row without one is not counted); mean_reward is of the same rows, None without.
+    A pair counts by its chosen draft.
     """
 
     variants: pd.DataFrame
@@ -24,6 +25,7 @@ class Composition(NamedTuple):
     labels: pd.DataFrame
     users: pd.DataFrame
     rewards: pd.DataFrame
+    mean_reward: float | None
 
 
 def compose(origins: pd.DataFrame) -> Composition:
@@ -41,6 +43,7 @@ def compose(origins: pd.DataFrame) -> Composition:
         labels=_sides(named.dropna(subset=["label"]), "label"),
         users=users.sort_values(["n_rows", "user_key"], ascending=[False, True], ignore_index=True),
         rewards=_rewards(named.dropna(subset=["reward"])),
+        mean_reward=float(named["reward"].mean()) if named["reward"].notna().any() else None,
     )
 
 

@@ -279,10 +279,15 @@ def _header(
         "dropped": draft.choice.dropped,
         "latest_signal_at": draft.candidates["answered_at"].loc[trained].max().to_pydatetime(),
         "kind": str(settings.kind),
-        "settings": settings.spec() | ({"reward_design_id": design.id} if settings.needs_reward else {}),
+        "settings": settings.spec() | (_recipe(design) if settings.needs_reward else {}),
         "leakage": draft.leakage,
         "reward_design_id": design.id,
     }
+
+
+def _recipe(design: RewardDesign) -> dict[str, Any]:
+    """The whole recipe, since a set may come from a design that nobody saved."""
+    return {"reward_design": {"reward_design_id": design.id, **design.spec()}}
 
 
 def _sizes(draft: _Draft) -> _Sizes:

@@ -103,14 +103,9 @@ def settings_from(asked: Mapping[str, Any]) -> SetSettings:
     Times are ISO 8601; lists may be lists or one word. Raises InputError for an unknown name or a value that cannot
     be read, DesignError for settings that cannot work.
     """
-    readers: dict[str, Callable[[str, Any], Any]] = {"kind": _kind, "basis": _basis, "since": _moment, "until": _moment} | {
-        "variants": _words, "answers": _words, "regions": _words, "min_reward": _number, "margin": _number,
-        "threshold": _number, "dead_band": _number, "heldout_share": _number, "near": _number,
-        "max_rows": _count, "max_heldout_rows": _count, "max_rows_per_user": _count, "seed": _count,
-    }  # fmt: skip
-    if unknown := sorted(set(asked) - set(readers)):
-        raise InputError(f"{unknown[0]!r} is no setting of a training set; there are: {', '.join(readers)}")
-    given: dict[str, Any] = {name: readers[name](name, value) for name, value in asked.items() if value is not None}
+    if unknown := sorted(set(asked) - set(_READERS)):
+        raise InputError(f"{unknown[0]!r} is no setting of a training set; there are: {', '.join(_READERS)}")
+    given: dict[str, Any] = {name: _READERS[name](name, value) for name, value in asked.items() if value is not None}
     settings = SetSettings(**given)
     settings.check()
     return settings
@@ -155,3 +150,14 @@ def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(f"{name} is {value!r}; give a whole number")
     return value
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "kind": _kind,
+    "basis": _basis,
+    "since": _moment,
+    "until": _moment,
+    **dict.fromkeys(("variants", "answers", "regions"), _words),
+    **dict.fromkeys(("min_reward", "margin", "threshold", "dead_band", "heldout_share", "near"), _number),
+    **dict.fromkeys(("max_rows", "max_heldout_rows", "max_rows_per_user", "seed"), _count),
+}
