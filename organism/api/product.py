@@ -4,14 +4,23 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
-from organism.api import datasets, drafts, experiments, models, rewards, runs
+from organism.api import choices, datasets, drafts, experiments, models, off_policy, rewards, runs
 from organism.api.app import create_api
 from organism.api.parts import Parts
 from organism.config import Workspace
 from organism.deploy.serving import DraftServer
 from organism.store.database import Store
 
-ROUTERS = (rewards.router, datasets.router, runs.router, models.router, drafts.router, experiments.router)
+ROUTERS = (
+    rewards.router,
+    choices.router,
+    off_policy.router,
+    datasets.router,
+    runs.router,
+    models.router,
+    drafts.router,
+    experiments.router,
+)
 
 
 def create_product_api(

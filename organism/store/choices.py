@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow as pa
 
 from organism.store.database import Cursor, Store
+from organism.store.signal_definitions import columns_of
+from organism.store.signal_table import refresh_signals
 
 _COLUMNS = pa.schema(
     [
@@ -87,6 +89,20 @@ def read_drafts(store: Store, loop_id: str, interaction_ids: Sequence[str]) -> p
             output, length(prompt) AS prompt_chars, coalesce(is_synthetic, false) AS is_synthetic
         FROM interactions WHERE loop_id = ? AND interaction_id IN (SELECT try_cast(unnest(?) AS UUID))
         """,
+        [loop_id, list(interaction_ids)],
+    )
+
+
+def read_signals_of(store: Store, loop_id: str, signals: Sequence[str], interaction_ids: Sequence[str]) -> pd.DataFrame:
+    """The signals of these interactions of the loop: interaction_id, and a float column each, NaN where missing."""
+    refresh_signals(store)
+    values = [
+        f'CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS "{name.replace(chr(34), chr(34) * 2)}"'
+        for column, name in zip(columns_of(store, loop_id, signals), signals, strict=True)
+    ]
+    return store.frame(
+        f"SELECT {', '.join(['interaction_id::VARCHAR AS interaction_id', *values])} FROM signals "
+        "WHERE loop_id = ? AND interaction_id IN (SELECT try_cast(unnest(?) AS UUID))",
         [loop_id, list(interaction_ids)],
     )
 
