@@ -1,7 +1,7 @@
 """Who may act, and on what: the key, the store, and the body's limits."""
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from organism.store.database import Store
 
 MAX_BODY = 16 * 2**20
+JSON, TOML = "application/json", "application/toml"
+# Where a design comes in, it may be the file that people wrote; no foreign page may send either type unasked.
+_TAKES_TOML = ("/reward-designs", "/rewards/what-if")
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
@@ -47,7 +50,10 @@ StoreOf = Annotated[Store, Depends(store_of)]
 
 
 class Door:
-    """What every request passes: bodies are JSON and not endless, answers carry safe headers. Plain ASGI."""
+    """What every request passes: bodies are JSON (or a design's TOML) and not endless, answers carry safe headers.
+
+    Plain ASGI.
+    """
 
     def __init__(self, app: ASGIApp, max_body: int = MAX_BODY) -> None:
         self._app = app
@@ -60,7 +66,8 @@ class Door:
             return
         reply = _with_headers(send)
         headers = dict(scope["headers"])
-        refusal = _refused(headers, self._max_body)
+        kinds = (JSON, TOML) if scope["path"].endswith(_TAKES_TOML) else (JSON,)
+        refusal = _refused(headers, self._max_body, kinds)
         if refusal:
             await refusal(scope, receive, reply)
         else:
@@ -86,16 +93,16 @@ def too_large(limit: int) -> str:
     return f"the body is larger than {limit // 2**20} MB; send the rows in smaller batches."
 
 
-def _refused(headers: dict[bytes, bytes], max_body: int) -> JSONResponse | None:
+def _refused(headers: dict[bytes, bytes], max_body: int, kinds: Sequence[str]) -> JSONResponse | None:
     stated = headers.get(b"content-length", b"0")
     length = int(stated) if stated.isdigit() else 0
     if length > max_body:
         return JSONResponse({"error": too_large(max_body)}, 413)
-    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
     has_body = length > 0 or b"transfer-encoding" in headers
-    if has_body and kind != b"application/json":
-        shown = kind.decode("latin-1") or "not given"
-        return JSONResponse({"error": f"the content type is {shown[:80]}; send application/json."}, 415)
+    if has_body and kind not in kinds:
+        wanted = " or ".join(kinds)
+        return JSONResponse({"error": f"the content type is {kind[:80] or 'not given'}; send {wanted}."}, 415)
     return None
 
 

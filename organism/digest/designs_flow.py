@@ -9,8 +9,8 @@ from organism.digest.presets import CANDIDATES, HIGH, LOW, PRESETS, presets_from
 from organism.errors import InputError
 from organism.records import RewardDesign
 from organism.store.database import Store
-from organism.store.quantiles import read_quantiles
 from organism.store.reward_designs import Saved, read_saved
+from organism.store.signals import read_quantiles
 
 LIVE = "live"
 SHORTEST_PREFIX = 4

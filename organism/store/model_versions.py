@@ -59,6 +59,14 @@ def read_version(store: Store, model_version_id: str) -> ModelVersion:
     return ModelVersion(**dict(zip((field.name for field in fields(ModelVersion)), rows[0], strict=True)))
 
 
+def read_base_names(store: Store, loop_id: str) -> list[str]:
+    """The names of the versions that are a base alone; interactions carry a version's name as their variant."""
+    rows = store.rows(
+        "SELECT name FROM model_versions WHERE loop_id = ? AND adapter_path IS NULL ORDER BY name", [loop_id]
+    )
+    return [str(name) for (name,) in rows]
+
+
 def version_by_name(store: Store, loop_id: str, name: str) -> ModelVersion:
     """The version with this name in the loop; raises InputError with the known names when there is none."""
     known = dict(store.rows("SELECT name, model_version_id FROM model_versions WHERE loop_id = ?", [loop_id]))
