@@ -11,6 +11,7 @@ import pandas as pd
 from organism.errors import DesignError, InputError
 from organism.records import Moments, Verdict
 from organism.store.database import Cursor, Store
+from organism.store.signal_table import refresh_signals
 
 RUNNING = "running"
 DECIDED = "decided"
@@ -163,6 +164,7 @@ def read_user_sums(store: Store, experiment: Experiment, *, daily: bool = False)
     Columns: user_key, arm, assigned (None without an assignment), n_rows, and for each metric METRIC_num and
     METRIC_den over the interactions that have it; with `daily` also day, a row a day.
     """
+    refresh_signals(store)
     sums = ", ".join(
         f"coalesce(sum({num}) FILTER ({_both(num, den)}), 0)::DOUBLE AS {name}_num, "
         f"coalesce(sum({den}) FILTER ({_both(num, den)}), 0)::DOUBLE AS {name}_den"
@@ -186,6 +188,7 @@ def read_user_sums(store: Store, experiment: Experiment, *, daily: bool = False)
 
 def read_request_moments(store: Store, experiment: Experiment) -> dict[str, Moments]:
     """By arm the moments of (retained, draft) characters over single requests: for showing what they get wrong."""
+    refresh_signals(store)
     rows = store.rows(
         """
         SELECT CASE variant_id WHEN $2 THEN 'control' ELSE 'treatment' END AS arm, count(*),

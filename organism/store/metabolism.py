@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from organism.store.database import Store
+from organism.store.signal_table import refresh_signals
 
 _USABLE = """
     SELECT s.interaction_id, s.feedback_id, s.user_key, s.first_feedback_at AS answered_at
@@ -52,6 +53,7 @@ class Shipping(NamedTuple):
 
 def read_answers(store: Store, loop_id: str, settled_before: datetime) -> Answers:
     """Counts and answer times; only drafts from before `settled_before` can count as never answered."""
+    refresh_signals(store)
     found = store.rows(
         """
         SELECT count(*), count(*) FILTER (occurred_at < $2),
@@ -73,6 +75,7 @@ def read_two_weeks(store: Store, loop_id: str, before: datetime, since: datetime
 
     Columns: user_key, kept_0, drafted_0, kept_1, drafted_1.
     """
+    refresh_signals(store)
     return store.frame(
         """
         SELECT coalesce(user_key, interaction_id::VARCHAR) AS user_key,
@@ -93,6 +96,7 @@ def read_weeks(store: Store, loop_id: str) -> pd.DataFrame:
     Columns: week, variant, n_users, kept, drafted (means over users), kept_var, drafted_var, covariance (None for
     one user), written_share, n_interactions (drafts with a known answer).
     """
+    refresh_signals(store)
     return store.frame(
         """
         WITH users AS (
@@ -113,6 +117,7 @@ def read_weeks(store: Store, loop_id: str) -> pd.DataFrame:
 
 def read_shipping(store: Store, loop_id: str, now: datetime) -> Shipping:
     """How long usable answers waited for a live version, and how old those are that still wait."""
+    refresh_signals(store)
     found = store.rows(
         f"""
         WITH usable AS ({_USABLE}), first_live AS ({_FIRST_LIVE}), trained AS (
@@ -192,6 +197,7 @@ def read_flow(store: Store, loop_id: str, settled_before: datetime) -> pd.DataFr
     answer: answered, waiting (younger than `settled_before`), silent. use: trained, heldout, unused, unusable.
     version: the first one that was trained on it. served: whether that version was ever live.
     """
+    refresh_signals(store)
     return store.frame(
         f"""
         WITH first_live AS ({_FIRST_LIVE}), used AS (

@@ -199,6 +199,33 @@ def m004_signals(cursor: Cursor) -> None:
     """)
 
 
+def m005_signals_are_a_table(cursor: Cursor) -> None:
+    """Signals are kept, and brought up to date from new events (see signal_table.py); the first read fills them.
+
+    `signals_seen` says how far each event table was looked at. A named outcome, a named rating and a SQL signal
+    each add a column `signal_N`, which `signal_definitions` names.
+    """
+    cursor.execute("""
+        DROP VIEW signals;
+        CREATE TABLE signals (
+            interaction_id UUID NOT NULL, loop_id VARCHAR NOT NULL, user_key VARCHAR, variant_id VARCHAR,
+            experiment_id VARCHAR, model_version_id VARCHAR, region VARCHAR, occurred_at TIMESTAMP NOT NULL,
+            source VARCHAR NOT NULL, feedback_id UUID, answer VARCHAR, first_feedback_at TIMESTAMP, accepted DOUBLE,
+            rating DOUBLE, latency_ms DOUBLE, ttft_ms DOUBLE, cost_usd DOUBLE, output_tokens DOUBLE, error DOUBLE,
+            draft_chars BIGINT, retained_chars INTEGER, final_chars INTEGER, retained_char_rate DOUBLE,
+            written_share DOUBLE
+        );
+        CREATE TABLE signals_seen (
+            table_name VARCHAR PRIMARY KEY, next_row BIGINT NOT NULL, n_rows BIGINT NOT NULL, last_id UUID
+        );
+        CREATE TABLE signal_definitions (
+            loop_id VARCHAR NOT NULL, name VARCHAR NOT NULL, kind VARCHAR NOT NULL, column_name VARCHAR NOT NULL,
+            expression VARCHAR, note VARCHAR, author VARCHAR, created_at TIMESTAMP NOT NULL, removed_at TIMESTAMP,
+            PRIMARY KEY (loop_id, name)
+        );
+    """)
+
+
 def m006_choices_pools_and_sets(cursor: Cursor) -> None:
     """What people chose between, drafts sampled for the same prompts, and training sets of three kinds.
 
@@ -241,6 +268,7 @@ STEPS = [
     m002_digest_and_optimize,
     m003_experiments,
     m004_signals,
+    m005_signals_are_a_table,
     m006_choices_pools_and_sets,
     m007_rejected_reward,
 ]

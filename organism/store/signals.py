@@ -1,4 +1,8 @@
-"""Signals: one row of measures an interaction, and their sums by user."""
+"""Signals: one row of measures an interaction, and their sums by user.
+
+Every signal of the loop can be asked for by its name: a built-in one, `outcome.NAME`, `answer.NAME`, or a SQL
+signal. A value that is absent, infinite or not a number is missing. Without a user the interaction stands for itself.
+"""
 
 from collections.abc import Sequence
 
@@ -6,88 +10,142 @@ import pandas as pd
 
 from organism.records import SignalSpec
 from organism.store.database import Store
+from organism.store.signal_definitions import SIGNALS as SIGNALS
+from organism.store.signal_definitions import SignalInfo, columns_of, read_known
+from organism.store.signal_table import refresh_signals
 
-SIGNALS = (
-    "accepted",
-    "cost_usd",
-    "error",
-    "latency_ms",
-    "output_tokens",
-    "rating",
-    "retained_char_rate",
-    "ttft_ms",
-    "written_share",
-)
 USER = "coalesce(user_key, interaction_id::VARCHAR)"
+VARIANT = "coalesce(variant_id, 'unknown')"
+
+
+def known_signals(store: Store, loop_id: str) -> dict[str, SignalInfo]:
+    """Every signal that the loop has or had, by name; `removed_at` says which are not measured any more."""
+    refresh_signals(store)
+    return read_known(store, loop_id)
 
 
 def read_utility_sums(store: Store, loop_id: str, signals: Sequence[SignalSpec]) -> pd.DataFrame:
     """One scan: per variant and user the summed utility of each signal, in the order given.
 
     Columns: variant, user_key, u0, u1, …, n_rows. An interaction counts only when each signal is there or the
-    spec states what a missing one means. Without a user the interaction stands for itself.
+    spec states what a missing one means.
     """
-    names = [f"u{i}" for i in range(len(signals))]
-    utilities = [f"{_utility(spec)} AS {name}" for spec, name in zip(signals, names, strict=True)]
-    params = [value for spec in signals for value in (spec.missing, spec.worst, spec.best - spec.worst)]
+    columns = _columns(store, loop_id, [spec.signal for spec in signals])
+    sums = [f"sum({_utility(spec, columns[i])}) AS u{i}" for i, spec in enumerate(signals)]
+    present = [f"isfinite({columns[i]})" for i, spec in enumerate(signals) if spec.missing is None]
     return store.frame(
-        f"""
-        SELECT variant, user_key, {", ".join(f"sum({name}) AS {name}" for name in names)}, count(*) AS n_rows
-        FROM (
-            SELECT coalesce(variant_id, 'unknown') AS variant, {USER} AS user_key, {", ".join(utilities)}
-            FROM signals WHERE loop_id = ?
-        )
-        WHERE {" AND ".join(f"{name} IS NOT NULL" for name in names)}
-        GROUP BY variant, user_key ORDER BY variant, user_key
-        """,
-        [*params, loop_id],
+        f"SELECT {VARIANT} AS variant, {USER} AS user_key, {', '.join([*sums, 'count(*) AS n_rows'])} FROM signals "
+        f"WHERE {' AND '.join(['loop_id = ?', *present])} GROUP BY 1, 2 ORDER BY 1, 2",
+        [*(value for spec in signals for value in _anchors(spec)), loop_id],
+    )
+
+
+def read_signal_sums(store: Store, loop_id: str, signals: Sequence[str]) -> pd.DataFrame:
+    """One scan: per variant and user the sum of each signal's values and on how many interactions it was there.
+
+    Columns: variant, user_key, s0, n0, s1, n1, …. Each signal counts on its own rows; a sum without any is 0.
+    """
+    sums = [
+        f"coalesce(sum({column}) FILTER (isfinite({column})), 0)::DOUBLE AS s{i}, "
+        f"count(*) FILTER (isfinite({column})) AS n{i}"
+        for i, column in enumerate(_columns(store, loop_id, signals))
+    ]
+    return store.frame(
+        f"SELECT {', '.join([f'{VARIANT} AS variant', f'{USER} AS user_key', *sums])} FROM signals "
+        "WHERE loop_id = ? GROUP BY 1, 2 ORDER BY 1, 2",
+        [loop_id],
     )
 
 
 def read_coverage(store: Store, loop_id: str, signals: Sequence[str]) -> pd.DataFrame:
     """How many interactions carry each signal: columns signal, n_present, n_rows."""
-    counts = ", ".join(f"count({_known(signal)}) AS {_known(signal)}" for signal in signals)
-    ((n_rows, *present),) = store.rows(f"SELECT count(*), {counts} FROM signals WHERE loop_id = ?", [loop_id])
+    counts = [f"count(*) FILTER (isfinite({column}))" for column in _columns(store, loop_id, signals)]
+    found = store.rows(f"SELECT {', '.join(['count(*)', *counts])} FROM signals WHERE loop_id = ?", [loop_id])
+    n_rows, *present = found[0]
     return pd.DataFrame({"signal": list(signals), "n_present": present, "n_rows": n_rows})
 
 
 def read_signal_values(store: Store, loop_id: str, signals: Sequence[str]) -> pd.DataFrame:
     """The signals of every interaction of the loop: interaction_id, and a float column each, NaN where missing."""
-    columns = ", ".join(f"{_known(signal)}::DOUBLE AS {_known(signal)}" for signal in signals)
+    values = _values(_columns(store, loop_id, signals), signals)
     return store.frame(
-        f"SELECT interaction_id::VARCHAR AS interaction_id, {columns} FROM signals WHERE loop_id = ?", [loop_id]
-    )
-
-
-def read_signal_sums(store: Store, loop_id: str, signals: Sequence[str]) -> pd.DataFrame:
-    """One scan: per variant and user each signal's sum and count over the interactions that carry it.
-
-    Columns: variant, user_key, s0, n0, s1, n1, … in the order given; a user without the signal has sum NaN, count 0.
-    A value that is NaN or infinite is missing.
-    """
-    finite = {signal: f"{_known(signal)} IS NOT NULL AND isfinite({_known(signal)})" for signal in signals}
-    sums = [
-        f"sum({signal}) FILTER ({known}) AS s{i}, count(*) FILTER ({known}) AS n{i}"
-        for i, (signal, known) in enumerate(finite.items())
-    ]
-    return store.frame(
-        f"SELECT coalesce(variant_id, 'unknown') AS variant, {USER} AS user_key, {', '.join(sums)} "
-        "FROM signals WHERE loop_id = ? GROUP BY variant, user_key ORDER BY variant, user_key",
+        f"SELECT {', '.join(['interaction_id::VARCHAR AS interaction_id', *values])} FROM signals WHERE loop_id = ?",
         [loop_id],
     )
 
 
-def _utility(spec: SignalSpec) -> str:
-    """0 at worst, 1 at best, linear between; a value that is absent, NaN or infinite is missing.
+def read_signal_rows(
+    store: Store,
+    loop_id: str,
+    signals: Sequence[str],
+    *,
+    limit: int = 50_000,
+    variants: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The loop's interactions with these signals, oldest first: all of them, or whole users up to `limit` rows.
+
+    Columns: interaction_id, variant, user_key, region, experiment_id, occurred_at, and a float column a signal, NaN
+    where it is missing. Users come by a hash of their key, the same ones each time; one user at least.
+    """
+    values = _values(_columns(store, loop_id, signals), signals)
+    chosen = "true" if variants is None else f"list_contains(?::VARCHAR[], {VARIANT})"
+    asked: list[object] = [loop_id, *([list(variants)] if variants is not None else [])]
+    return store.frame(
+        f"""
+        WITH users AS (
+            SELECT who, sum(n) OVER (ORDER BY hash(who), who) AS so_far, n
+            FROM (SELECT {USER} AS who, count(*) AS n FROM signals WHERE loop_id = ? AND {chosen} GROUP BY 1)
+        )
+        SELECT interaction_id::VARCHAR AS interaction_id, {VARIANT} AS variant, u.who AS user_key,
+            {", ".join(["region", "experiment_id", "occurred_at", *values])}
+        FROM signals s JOIN users u ON u.who = {USER} WHERE loop_id = ? AND {chosen}
+            AND (u.so_far <= ? OR u.so_far = u.n)
+        ORDER BY occurred_at, interaction_id
+        """,
+        [*asked, *asked, limit],
+    )
+
+
+def read_quantiles(store: Store, loop_id: str, signals: Sequence[str], probabilities: Sequence[float]) -> pd.DataFrame:
+    """Each signal's quantiles over the interactions that carry it: columns signal, probability, value (NaN: none)."""
+    columns = _columns(store, loop_id, signals)
+    asked = [f"quantile_cont({column}, ?::DOUBLE[]) FILTER (isfinite({column}))" for column in columns]
+    found = store.rows(
+        f"SELECT {', '.join(['count(*)', *asked])} FROM signals WHERE loop_id = ?",
+        [*[list(probabilities)] * len(asked), loop_id],
+    )
+    values = [values or [None] * len(probabilities) for values in found[0][1:]]
+    return pd.DataFrame(
+        {
+            "signal": [signal for signal in signals for _ in probabilities],
+            "probability": [probability for _ in signals for probability in probabilities],
+            "value": pd.Series([value for row in values for value in row], dtype=float),
+        }
+    )
+
+
+def _columns(store: Store, loop_id: str, signals: Sequence[str]) -> list[str]:
+    refresh_signals(store)
+    return columns_of(store, loop_id, signals)
+
+
+def _values(columns: Sequence[str], signals: Sequence[str]) -> list[str]:
+    quoted = [signal.replace('"', '""') for signal in signals]
+    return [
+        f'CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS "{name}"'
+        for column, name in zip(columns, quoted, strict=True)
+    ]
+
+
+def _utility(spec: SignalSpec, column: str) -> str:
+    """0 at worst, 1 at best, linear between. Rows that a missing signal leaves out are left out before.
 
     CASE, since DuckDB's least() and greatest() skip NULL and would turn silence into a number.
     """
-    name = _known(spec.signal)
-    scaled = f"greatest(0, least(1, ({name} - ?) / ?))"
-    return f"CASE WHEN {name} IS NULL OR NOT isfinite({name}) THEN ?::DOUBLE ELSE {scaled} END"
+    scaled = f"greatest(0.0::DOUBLE, least(1.0::DOUBLE, ({column} - ?::DOUBLE) / ?::DOUBLE))"
+    return scaled if spec.missing is None else f"CASE WHEN isfinite({column}) THEN {scaled} ELSE ?::DOUBLE END"
 
 
-def _known(signal: str) -> str:
-    if signal not in SIGNALS:
-        raise ValueError(f"{signal!r} is no column of the signals; known: {', '.join(SIGNALS)}")
-    return signal
+def _anchors(spec: SignalSpec) -> list[float]:
+    """What the utility's SQL asks for, in its order."""
+    return [spec.worst, spec.best - spec.worst, *([] if spec.missing is None else [spec.missing])]

@@ -14,6 +14,7 @@ from organism.records import EventKind
 from organism.store.backup import backup, restore
 from organism.store.database import Store
 from organism.store.schema import open_store
+from organism.store.signal_table import refresh_signals
 from organism.store.sources import count_events
 
 NOW = datetime(2026, 3, 1, 12)
@@ -73,6 +74,7 @@ def test_a_restored_workspace_is_as_it_was_and_the_other_one_is_kept(place: Work
     assert count_events(store)["interactions"] == 1
     put(store, "a", "c")
     assert count_events(store)["interactions"] == 2
+    refresh_signals(store)
     assert store.rows("SELECT count(*) FROM signals") == [(2,)]
     store.close()
     assert kept is not None

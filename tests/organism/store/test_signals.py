@@ -1,6 +1,7 @@
 import pytest
 
 from organism.records import SignalSpec
+from organism.store.signal_table import refresh_signals
 from organism.store.signals import SIGNALS, read_coverage, read_utility_sums
 
 
@@ -28,6 +29,7 @@ def test_of_several_answers_the_last_that_was_not_superseded_counts(store, event
     rated = events.draft("c")
     events.answer(rated, "rating", value=4.0, retained_chars=None)
     events.write()
+    refresh_signals(store)
     rows = store.frame("SELECT * FROM signals ORDER BY user_key")
     assert rows["accepted"].tolist()[:2] == [1.0, 1.0]
     assert rows["retained_char_rate"].tolist()[:2] == [0.7, 1.0]
