@@ -58,7 +58,7 @@ _DESIGN = {
         **{group: {"type": "number", "minimum": 0} for group in ("price", "performance", "quality")},
     },
 }
-_TAKES_DESIGN: dict[str, Any] = {
+TAKES_DESIGN: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -111,7 +111,7 @@ def difference(store: StoreOf, loop: LoopOf, ref: str, other: str) -> JSONRespon
 
 
 @router.post(
-    "/reward-designs", status_code=201, summary="Save a design as the next version", openapi_extra=_TAKES_DESIGN
+    "/reward-designs", status_code=201, summary="Save a design as the next version", openapi_extra=TAKES_DESIGN
 )
 def save(store: StoreOf, loop: LoopOf, draft: Draft) -> JSONResponse:
     """Saving makes it live. The live recipe again is no new version: 200 with that version instead of 201."""
@@ -119,7 +119,7 @@ def save(store: StoreOf, loop: LoopOf, draft: Draft) -> JSONResponse:
     return JSONResponse(plain(saved), 201 if saved.is_new else 200)
 
 
-@router.post("/rewards/what-if", summary="Try a design on the history without saving it", openapi_extra=_TAKES_DESIGN)
+@router.post("/rewards/what-if", summary="Try a design on the history without saving it", openapi_extra=TAKES_DESIGN)
 def try_out(store: StoreOf, loop: LoopOf, draft: Draft, control: str | None = None) -> JSONResponse:
     """Rewards by variant, differences from the control, the nearest flip, coverage, guardrails and warnings."""
     return JSONResponse(plain(what_if(store, loop, draft, control=control)))

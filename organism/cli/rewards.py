@@ -79,10 +79,10 @@ def difference(args: argparse.Namespace) -> Result:
 
 def save(args: argparse.Namespace) -> Result:
     """Keep the file's design, under the note, name and author of the arguments where they are given."""
-    text = _read(args.file)
+    text = read_design(args.file)
     with opened(args) as place:
         loop = loop_of(place.store, args.loop)
-        design = _design_of(text, args.file, place, loop)
+        design = design_of(text, args.file, place, loop)
         named = RewardDesign(
             name=design.name if args.name is None else args.name,
             signals=design.signals,
@@ -101,19 +101,19 @@ def save(args: argparse.Namespace) -> Result:
 
 def try_out(args: argparse.Namespace) -> Result:
     """Rewards by variant, differences from the control, the nearest flip, coverage, warnings."""
-    text = _read(args.file)
+    text = read_design(args.file)
     with opened(args) as place:
         loop = loop_of(place.store, args.loop)
-        found = what_if(place.store, loop, _design_of(text, args.file, place, loop), control=args.control)
+        found = what_if(place.store, loop, design_of(text, args.file, place, loop), control=args.control)
     return Result(_report(found), found._asdict())
 
 
-def _design_of(text: str, file: str, place: Place, loop_id: str) -> RewardDesign:
+def design_of(text: str, file: str, place: Place, loop_id: str) -> RewardDesign:
     form = {".toml": Form.TOML, ".json": Form.JSON}.get(Path(file).suffix.lower()) or form_of(text)
     return read_text(place.store, loop_id, text, form, "standard input" if file == STDIN else file)
 
 
-def _read(file: str) -> str:
+def read_design(file: str) -> str:
     """The text of a file or of standard input; InputError when there is none to read.
 
     Read before the workspace is opened: `reward show … | reward what-if -` has another owner of it until then.
