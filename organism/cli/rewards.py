@@ -109,6 +109,7 @@ def try_out(args: argparse.Namespace) -> Result:
 
 
 def design_of(text: str, file: str, place: Place, loop_id: str) -> RewardDesign:
+    """The design that this text spells out; `file` says in what form, and names it in messages."""
     form = {".toml": Form.TOML, ".json": Form.JSON}.get(Path(file).suffix.lower()) or form_of(text)
     return read_text(place.store, loop_id, text, form, "standard input" if file == STDIN else file)
 
