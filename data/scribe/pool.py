@@ -5,7 +5,8 @@
 The drafts are what `scribe-1` really writes at temperature 0.8 (seeded, float32) for visits that neither the history
 nor any evaluation holds. Each stands there whole and as its beginnings, which stop after a quarter, a half and three
 quarters of its characters, with their own counts against the note that this simulated physician would have signed.
-Latency and the physician's answer are modeled, by the same rules as in the history.
+Latency and the physician's answer are modeled, by the same rules as in the history. Nobody is told that a beginning is
+one, so what it leaves out is held against it; in the pilot people were told.
 """
 
 import random
@@ -32,7 +33,6 @@ from organism.records import FeedbackKind
 
 ADAPTER = ROOT / "data" / "scribe" / "versions" / TUNED
 POOL_FIRST_SEED = 700_000_000
-SEEDS_PER_DRAFT = 100_000
 TEMPERATURE = 0.8
 N_DRAFTS = 4
 WHOLE = 1.0
@@ -83,14 +83,15 @@ class _Asked(NamedTuple):
 def make(plan: Plan, base: Path, adapter: Path) -> list[dict[str, Any]]:
     """The pool's rows by prompt and draft, whole drafts before their beginnings."""
     asked = [_Asked(visit, _own_note(visit)) for visit in _visits(plan)]
+    places = [(one, number) for one in asked for number in range(N_DRAFTS)]
+    with DraftPool(base, adapter, plan.jobs, Sampling(temperature=TEMPERATURE, seed=plan.seed)) as pool:
+        written = pool.draft([one.visit.prompt for one, _ in places])
     count_tokens = _counter(base)
-    rows: list[dict[str, Any]] = []
-    for number in range(N_DRAFTS):
-        sampling = Sampling(temperature=TEMPERATURE, seed=plan.seed + (number + 1) * SEEDS_PER_DRAFT)
-        with DraftPool(base, adapter, plan.jobs, sampling) as pool:
-            written = pool.draft([one.visit.prompt for one in asked])
-        for one, draft in zip(asked, written, strict=True):
-            rows += _rows(one, number, draft, count_tokens)
+    rows = [
+        row
+        for (one, number), draft in zip(places, written, strict=True)
+        for row in _rows(one, number, draft, count_tokens)
+    ]
     return sorted(rows, key=lambda row: (row["prompt_key"], row["draft_number"], -row["stop_at"]))
 
 
@@ -139,7 +140,6 @@ def _row(one: _Asked, number: int, stop_at: float, text: str, n_prompt: int, n_o
         text,
         one.own,
         rng=random.Random(f"answer to {visit.encounter_id}"),
-        is_beginning=stop_at < WHOLE,
     )
     return {
         "prompt_key": visit.encounter_id,

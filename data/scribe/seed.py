@@ -27,7 +27,9 @@ from organism.store.loops import describe_loop, ensure_loop, loop_ids
 INTERACTIONS = EventKind.INTERACTIONS
 HISTORY = ROOT / "data" / "scribe" / "history"
 PILOT = ROOT / "data" / "scribe" / "pilot"
+POOL = ROOT / "data" / "scribe" / "pool"
 BRIEF = "scribe-brief"
+POOL_SAMPLED_AT = FIRST_MONDAY + N_WEEKS * WEEK - timedelta(days=1)
 FILES = {
     INTERACTIONS: "interactions.parquet",
     EventKind.FEEDBACK: "feedback.parquet",
@@ -70,6 +72,7 @@ def seed_demo(store: Store, workspace: Workspace, *, now: datetime, folder: Path
     pilot = _read_pilot(turn.shift)
     _ingest(store, pilot, {BRIEF: tuned_id}, None, now)
     seed_pilot.put_choices(store, loop_id, moved(_read_rows(PILOT / "choices.parquet"), turn.shift))
+    seed_pilot.put_pool(store, loop_id, _read_rows(POOL / "drafts.parquet"), POOL_SAMPLED_AT + turn.shift)
     return Seeded(*(len(rows[kind]) + len(pilot[kind]) for kind in FILES))
 
 

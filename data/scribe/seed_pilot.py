@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from data.scribe.choices import CHOICE_SOURCE
@@ -11,6 +12,7 @@ from organism.records import event_id
 from organism.store.choices import Choice, append_choices
 from organism.store.database import Store
 from organism.store.interactions import DraftRef, find_drafts
+from organism.store.sampled_drafts import append_sampled_drafts
 
 VENDOR_SCORES = {"base": 58.0, "scribe-1": 71.0, "scribe-brief": 52.0}
 VENDOR_SPREAD = 3.0
@@ -53,3 +55,8 @@ def put_choices(store: Store, loop_id: str, rows: Sequence[Mapping[str, Any]]) -
             for row, (left, right) in zip(rows, sides, strict=True)
         ],
     )
+
+
+def put_pool(store: Store, loop_id: str, rows: Sequence[Mapping[str, Any]], at: datetime) -> None:
+    """Keep the drafts that were sampled for the pool's prompts."""
+    append_sampled_drafts(store, [{**row, "loop_id": loop_id, "is_synthetic": True} for row in rows], at)
