@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
-from organism.api import choices, datasets, drafts, experiments, models, off_policy, rewards, runs, validity
+from organism.api import choices, datasets, drafts, experiments, models, off_policy, rewards, runs, signals, validity
 from organism.api.app import create_api
 from organism.api.parts import Parts
 from organism.config import Workspace
@@ -13,6 +13,7 @@ from organism.store.database import Store
 
 ROUTERS = (
     rewards.router,
+    signals.router,
     validity.router,
     choices.router,
     off_policy.router,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from organism import __version__
-from organism.cli import choices, commands, datasets, rewards, serve, turns, validity
+from organism.cli import choices, commands, datasets, rewards, serve, signals, turns, validity
 from organism.cli.output import Result
 from organism.errors import DesignError, InputError, OrganismError
 from organism.wire import as_json
@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     rewards.add_to(reward)
     choices.add_to(reward)
     validity.add_to(reward)
+    signals.add_to(reward)
     datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
     return parser
 

@@ -4,11 +4,13 @@ import re
 from datetime import datetime
 from typing import NamedTuple
 
+import pandas as pd
+
 from organism.errors import DesignError, InputError
 from organism.store.database import Store
 from organism.store.reward_designs import read_saved
 from organism.store.signal_definitions import SignalInfo, SignalKind, mark_removed
-from organism.store.signals import known_signals
+from organism.store.signals import known_signals, read_coverage
 from organism.store.sql_signals import compile_expression
 from organism.store.team_signals import append_sql_signal, try_on_sample
 
@@ -34,6 +36,27 @@ class RemovedSignal(NamedTuple):
     name: str
     removed_at: datetime
     designs: list[str]
+
+
+def list_signals(store: Store, loop_id: str) -> pd.DataFrame:
+    """Every signal that the loop has or had, and on how many of its interactions it is there.
+
+    Columns: name, kind, note, expression, removed_at, n_present, n_rows (both None for a removed one).
+    """
+    known = known_signals(store, loop_id)
+    measured = [name for name, info in known.items() if info.removed_at is None]
+    covered = read_coverage(store, loop_id, measured).set_index("signal").astype(object)
+    rows = [
+        {
+            **info._asdict(),
+            "kind": str(info.kind),
+            "n_present": covered["n_present"].get(name),
+            "n_rows": covered["n_rows"].get(name),
+        }
+        for name, info in known.items()
+    ]
+    columns = ["name", "kind", "note", "expression", "removed_at", "n_present", "n_rows"]
+    return pd.DataFrame(rows, dtype=object)[columns]
 
 
 def define_signal(

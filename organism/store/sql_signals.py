@@ -77,7 +77,7 @@ class Trial(NamedTuple):
 def compile_expression(expression: str) -> Compiled:
     """The expression written anew; raises DesignError with a sentence for anything that is not allowed."""
     if not expression.strip():
-        raise DesignError("the expression is empty; write one, such as CAST(interaction.attributes->>'score' AS DOUBLE)")
+        raise DesignError("the expression is empty; write one, such as length(interaction.output) < 200")
     if len(expression) > MAX_CHARS:
         raise DesignError(f"the expression has {len(expression):,} characters; at most {MAX_CHARS:,} are taken")
     compiler = _Compiler()
