@@ -29,6 +29,7 @@ HISTORY = ROOT / "data" / "scribe" / "history"
 PILOT = ROOT / "data" / "scribe" / "pilot"
 POOL = ROOT / "data" / "scribe" / "pool"
 BRIEF = "scribe-brief"
+PILOT_STARTS = FIRST_MONDAY + (N_WEEKS - 2) * WEEK
 POOL_SAMPLED_AT = FIRST_MONDAY + N_WEEKS * WEEK - timedelta(days=1)
 FILES = {
     INTERACTIONS: "interactions.parquet",
@@ -71,6 +72,7 @@ def seed_demo(store: Store, workspace: Workspace, *, now: datetime, folder: Path
     seed_turn.ship(store, loop_id, experiment_id, tuned_id, turn)
     pilot = _read_pilot(turn.shift)
     _ingest(store, pilot, {BRIEF: tuned_id}, None, now)
+    seed_pilot.define_vendor_score(store, loop_id, PILOT_STARTS + turn.shift)
     seed_pilot.put_choices(store, loop_id, moved(_read_rows(PILOT / "choices.parquet"), turn.shift))
     seed_pilot.put_pool(store, loop_id, _read_rows(POOL / "drafts.parquet"), POOL_SAMPLED_AT + turn.shift)
     return Seeded(*(len(rows[kind]) + len(pilot[kind]) for kind in FILES))

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from data.scribe.choices import CHOICE_SOURCE
+from data.scribe.first_turn import LEAD
+from organism.digest.signals_flow import define_signal
 from organism.errors import InputError
 from organism.records import event_id
 from organism.store.choices import Choice, append_choices
@@ -16,6 +18,9 @@ from organism.store.sampled_drafts import append_sampled_drafts
 
 VENDOR_SCORES = {"base": 58.0, "scribe-1": 71.0, "scribe-brief": 52.0}
 VENDOR_SPREAD = 3.0
+VENDOR_SIGNAL = "vendor_score"
+VENDOR_EXPRESSION = f"CAST(interaction.attributes->>'{VENDOR_SIGNAL}' AS DOUBLE)"
+VENDOR_NOTE = "Simulated: what a vendor's quality meter says of the draft, from 0 to 100"
 
 
 def with_vendor_score(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,7 +30,12 @@ def with_vendor_score(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     noise = random.Random(f"vendor score {row['external_id']}").gauss(0.0, VENDOR_SPREAD)
     score = round(VENDOR_SCORES[row["variant_id"]] + noise, 1)
-    return {**row, "attributes": json.loads(row["attributes"]) | {"vendor_score": score}}
+    return {**row, "attributes": json.loads(row["attributes"]) | {VENDOR_SIGNAL: score}}
+
+
+def define_vendor_score(store: Store, loop_id: str, at: datetime) -> None:
+    """Make the vendor's score a signal that designs may weigh."""
+    define_signal(store, loop_id, VENDOR_SIGNAL, VENDOR_EXPRESSION, note=VENDOR_NOTE, author=LEAD, now=at)
 
 
 def put_choices(store: Store, loop_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -33,9 +43,9 @@ def put_choices(store: Store, loop_id: str, rows: Sequence[Mapping[str, Any]]) -
     sides = [[DraftRef(None, row[f"{s}_source"], row[f"{s}_external_id"]) for s in ("left", "right")] for row in rows]
     with store.cursor() as cursor:
         found = find_drafts(cursor, [ref for pair in sides for ref in pair])
-    if missing := {ref.external_id for pair in sides for ref in pair} - {ref.external_id for ref in found}:
+    if missing := [ref.external_id for pair in sides for ref in pair if ref not in found]:
         raise InputError(
-            f"the shipped choices name {sorted(missing)[0]}, which the history and the pilot do not hold; "
+            f"the shipped choices name {missing[0]}, which the history and the pilot do not hold; "
             "make the pilot anew with `python -m data.scribe.pilot --out data/scribe/pilot`"
         )
     append_choices(

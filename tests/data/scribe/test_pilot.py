@@ -26,6 +26,7 @@ from organism.lm.decoder import Decoder
 from organism.store.loops import loop_id_of
 from organism.store.schema import open_store
 from organism.store.signal_table import refresh_signals
+from organism.store.signals import known_signals, read_coverage
 
 NOW = datetime(2026, 11, 18, 15, 30)
 LAST_MONDAY = datetime(2026, 11, 16)
@@ -181,6 +182,16 @@ def test_the_vendors_score_follows_the_outcome_over_all_and_within_no_variant(li
     for variant in ("base", TUNED, BRIEF):
         low, high = rank_correlation_interval(lived[lived["variant"] == variant])
         assert low < 0 < high, variant
+
+
+def test_ratings_outcomes_and_the_vendors_score_are_signals(store):
+    signals = known_signals(store, loop_id_of(store, DEMO_LOOP))
+    wanted = {f"answer.{QUESTION}", "outcome.signed_within_hour", "vendor_score"}
+    assert wanted <= set(signals)
+    coverage = read_coverage(store, loop_id_of(store, DEMO_LOOP), sorted(wanted)).set_index("signal")
+    assert coverage.loc["vendor_score", "n_present"] == coverage.loc["vendor_score", "n_rows"]
+    assert coverage.loc["outcome.signed_within_hour", "n_present"] > 3000
+    assert 250 <= coverage.loc[f"answer.{QUESTION}", "n_present"] <= 350
 
 
 def test_the_pilot_lies_in_the_last_two_complete_weeks(store):
