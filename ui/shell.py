@@ -93,6 +93,20 @@ current = st.navigation(
                 "What counts as good: price, performance, quality as one number.",
             ),
             page(
+                "choices",
+                "Weights from choices",
+                "how_to_vote",
+                "Which of two drafts is better? The weights that people's choices ask for, and how surely.",
+                path="weights-from-choices",
+            ),
+            page(
+                "off_policy",
+                "Off-policy preview",
+                "alt_route",
+                "What a router that never ran would have earned, or why nobody can tell.",
+                path="off-policy",
+            ),
+            page(
                 "training_sets",
                 "Training sets",
                 "dataset",
