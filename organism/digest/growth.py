@@ -80,16 +80,17 @@ def grow(pool: Pool, design: RewardDesign) -> Grown:
     Raises DesignError when the design puts no weight on a signal that the pool knows. A draft that lacks a signal
     without a stated default is not chosen; a prompt without any draft left is not counted.
     """
-    specs, left_out = _known(pool, design)
-    weights = np.array([spec.weight for spec in specs])
-    if not weights.sum() > 0:
-        raise DesignError(
-            f"design {design.name!r} puts no weight on what is known of drafts that nobody saw"
-            + (f" (left out: {', '.join(left_out)})" if left_out else "")
-            + f"; give a weight to at least one of: {', '.join(pool.signals) or 'none yet, since no draft was sampled'}"
-        )
-    (found,) = _best_of(pool, _utilities(pool, specs) @ (weights / weights.sum())[:, None])
-    return found._replace(left_out=left_out)
+    (found,) = _best_of(pool, _rewards(pool, design))
+    return found._replace(left_out=unknown_signals(pool, design))
+
+
+def picks(pool: Pool, design: RewardDesign, *, beginnings: bool = False) -> Places:
+    """The place in the pool of the draft that the design rewards most, one for each prompt; -1 where none can be.
+
+    Of whole drafts, or with `beginnings` of these too. Raises DesignError as `grow` does.
+    """
+    places: Places = _choose(pool.table if beginnings else pool.whole, _rewards(pool, design))[:, 0]
+    return places
 
 
 def as_sampled(pool: Pool) -> Grown:
@@ -166,6 +167,20 @@ def _known(pool: Pool, design: RewardDesign) -> tuple[list[SignalSpec], tuple[st
     specs = ordered(design.signals)
     left_out = tuple(spec.signal for spec in specs if spec.signal not in pool.signals and spec.weight > 0)
     return [spec for spec in specs if spec.signal in pool.signals], left_out
+
+
+def _rewards(pool: Pool, design: RewardDesign) -> Numbers:
+    """Each draft's reward by the signals that are known of it (drafts, 1); NaN where the design leaves it out."""
+    specs, left_out = _known(pool, design)
+    weights = np.array([spec.weight for spec in specs])
+    if not weights.sum() > 0:
+        raise DesignError(
+            f"design {design.name!r} puts no weight on what is known of drafts that nobody saw"
+            + (f" (left out: {', '.join(left_out)})" if left_out else "")
+            + f"; give a weight to at least one of: {', '.join(pool.signals) or 'none yet, since no draft was sampled'}"
+        )
+    rewards: Numbers = _utilities(pool, specs) @ (weights / weights.sum())[:, None]
+    return rewards
 
 
 def _utilities(pool: Pool, specs: list[SignalSpec]) -> Numbers:
