@@ -93,6 +93,13 @@ current = st.navigation(
                 "What counts as good: price, performance, quality as one number.",
             ),
             page(
+                "reward_check",
+                "Is this the right reward?",
+                "fact_check",
+                "Does the reward predict the outcomes, and did a version earn it by offering less?",
+                path="reward-check",
+            ),
+            page(
                 "choices",
                 "Weights from choices",
                 "how_to_vote",

@@ -1,0 +1,176 @@
+"""What "Is this the right reward?" is laid out from: which design, the answer, tables of figures, audit cards."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import streamlit as st
+
+from organism.digest.audit import Audit, Verdict
+from organism.digest.audit_checks import CHECKS, Checked, Figure, Finding
+from organism.digest.design_files import from_link
+from organism.digest.designs_flow import LIVE, find_design
+from organism.digest.predictions import Prediction, predictions_table, said
+from organism.digest.presets import PRESETS
+from organism.digest.scored_rows import Kind, spoken
+from organism.digest.validity import Answer, Explained, Validity
+from organism.errors import OrganismError
+from organism.records import Interval, RewardDesign
+from organism.store.reward_designs import read_saved
+from ui import runtime
+from ui.words import literal, sentence
+
+DRAFT = "draft"
+ANSWERS: Mapping[Answer, tuple[str, str, str]] = {
+    Answer.YES: ("green", "check_circle", "Yes, as far as anyone can say"),
+    Answer.IN_PART: ("orange", "rule", "In part"),
+    Answer.NO: ("red", "cancel", "No"),
+    Answer.CANNOT_SAY: ("gray", "help", "Nobody can say yet"),
+}
+VERDICTS: Mapping[Verdict, tuple[str, str]] = {
+    Verdict.HACK: ("red", "gpp_bad"),
+    Verdict.WARNING: ("orange", "warning"),
+    Verdict.CLEAN: ("green", "verified_user"),
+    Verdict.CANNOT_SAY: ("gray", "help"),
+}
+FINDINGS: Mapping[Finding, str] = {
+    Finding.OK: ":material/check:",
+    Finding.WARN: ":material/warning:",
+    Finding.FAIL: ":material/block:",
+    Finding.CANNOT_SAY: ":material/help:",
+}
+
+
+def choose_design(loop_id: str) -> RewardDesign | None:
+    """The design that the address names, with a choice of the loop's own; None when there is none to show.
+
+    `?draft=` carries an unsaved design, `?design=` names one; an unknown one is one sentence.
+    """
+    names = {LIVE: "The live design"}
+    if st.query_params.get(DRAFT):
+        names = {DRAFT: "The draft in this link", **names}
+    names |= {f"v{kept.version}": f"v{kept.version}: {kept.design.name}" for kept in runtime.read(read_saved, loop_id)}
+    names |= {name: f"Preset: {name}" for name in PRESETS}
+    asked = st.query_params.get("design") or next(iter(names))
+    if asked not in names:
+        names[asked] = asked
+    st.session_state["design_pick"] = asked
+    st.selectbox("Design", list(names), key="design_pick", format_func=names.__getitem__, on_change=_go, width=320)
+    try:
+        if asked == DRAFT:
+            return from_link(st.query_params.get(DRAFT, ""))
+        return runtime.read(find_design, loop_id, asked)
+    except OrganismError as error:
+        st.error(literal(sentence(str(error))), title="Unknown design", icon=":material/link_off:")
+        return None
+
+
+def _go() -> None:
+    st.query_params["design"] = st.session_state["design_pick"]
+
+
+def banner(found: Validity, audits: list[Audit], synthetic: bool) -> None:
+    """The answer first, then the sentence, then whom the audit names."""
+    color, icon, words = ANSWERS[found.answer]
+    named = [f"{a.variant} ({a.verdict})" for a in audits if a.verdict in (Verdict.HACK, Verdict.WARNING)]
+    with st.container(border=True, key="verdict", gap="xsmall"):
+        st.header(f":{color}[{words}]", icon=f":material/{icon}:", anchor=False)
+        st.markdown(f"**{literal(found.sentence)}**")
+        if named:
+            st.markdown(f":material/policy: The audit below names {literal(', '.join(named))}.")
+        people = " Users, answers and outcomes are simulated; the drafts are really written." if synthetic else ""
+        st.caption(
+            literal(
+                f"{found.design} ({found.design_id}) on {found.n_scored:,} scored drafts of {found.n_users:,} users "
+                f"and {len(found.variants):,} versions.{people}"
+            )
+        )
+
+
+def named(predictions: list[Prediction], by: str) -> pd.DataFrame:
+    """The predictions' table with the names that a chart shows: by `outcome` or by `subject`."""
+    table = predictions_table(predictions)
+    if by == "outcome":
+        people = {p.outcome: " (people)" if p.kind is Kind.HUMAN else "" for p in predictions}
+        return table.assign(name=[spoken(name) + people[name] for name in table["outcome"]])
+    outside = ["" if p.in_design else " (not in the design)" for p in predictions]
+    return table.assign(name=[name + note for name, note in zip(table["subject"], outside, strict=True)])
+
+
+def explained_table(found: list[Explained]) -> pd.DataFrame:
+    """One row an experiment and outcome: effects, the share that the reward explains, Prentice's criteria."""
+    rows = []
+    for one in found:
+        s = one.found
+        rows.append(
+            {
+                "Experiment": one.experiment,
+                "Outcome": spoken(one.outcome),
+                "Effect on the outcome": said(s.effect_on_outcome) if s else "cannot be told",
+                "Effect on the reward": said(Interval(s.effect_on_reward, None, None)).split(" (")[0] if s else "",
+                "Explained": said(s.pte) if s else "",
+                "Prentice": " ".join(_met(met) for met in s.prentice) if s else "",
+                "Mind": " ".join(s.warnings) if s else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _met(met: bool | None) -> str:
+    return "?" if met is None else "yes" if met else "no"
+
+
+def audit_card(found: Audit, *, is_open: bool) -> None:
+    """One version's verdict, why, and its checks as a table."""
+    color, icon = VERDICTS[found.verdict]
+    with st.container(border=True, key=f"audit_{found.variant}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.header(literal(f"{found.variant} against {found.reference}"), anchor=False)
+            st.badge(str(found.verdict).capitalize(), icon=f":material/{icon}:", color=color)  # type: ignore[arg-type]
+        st.markdown(f"**{literal(found.sentence)}**")
+        st.caption(
+            literal(
+                f"Compared: {found.basis}. {found.n_interactions:,} scored drafts of {found.n_users:,} users against "
+                f"{found.n_interactions_reference:,} of {found.n_users_reference:,}."
+            )
+        )
+        if not found.checks:
+            return
+        for check in found.checks:
+            if check.finding in (Finding.FAIL, Finding.WARN):
+                shade = "red" if check.finding is Finding.FAIL else "orange"
+                st.markdown(f":{shade}[{FINDINGS[check.finding]} **{_title(check)}**] {literal(check.sentence)}")
+        with st.expander("All checks with their figures", expanded=is_open, icon=":material/checklist:"):
+            st.dataframe(
+                checks_table(found),
+                hide_index=True,
+                column_config={
+                    "What was found": st.column_config.TextColumn(width="large"),
+                    "Rule": st.column_config.TextColumn(width="large", help="When it fails, and when it warns."),
+                },
+                alt=f"Every check of {found.variant} with its finding, sentence and figures",
+            )
+
+
+def checks_table(found: Audit) -> pd.DataFrame:
+    """One row a check: what, finding, sentence, figures, the written rule."""
+    return pd.DataFrame(
+        {
+            "Check": [_title(c) for c in found.checks],
+            "Finding": [str(c.finding) for c in found.checks],
+            "What was found": [c.sentence for c in found.checks],
+            "Figures": ["; ".join(_figure(f) for f in c.figures) for c in found.checks],
+            "Rule": [CHECKS[c.check] for c in found.checks],
+        }
+    )
+
+
+def _title(check: Checked) -> str:
+    title = str(check.check)
+    return f"{title[:1].upper()}{title[1:]}" + (f": {spoken(check.subject)}" if check.subject else "")
+
+
+def _figure(figure: Figure) -> str:
+    before, after = (f"{value:.3g}" if value is not None else "unknown" for value in (figure.reference, figure.variant))
+    return (
+        f"{figure.name} {before} to {after}, {'ratio' if figure.unit == 'ratio' else 'change'} {said(figure.change, 3)}"
+    )
