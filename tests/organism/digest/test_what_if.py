@@ -11,6 +11,7 @@ from organism.digest.designs_flow import find_design, list_designs, presets
 from organism.digest.flow import live_design, reward_moments, save_design, what_if
 from organism.digest.presets import CANDIDATES
 from organism.digest.rewards import reward_difference, rewards_by_variant
+from organism.digest.signals_flow import define_signal, remove_signal
 from organism.errors import DesignError, InputError
 from organism.records import Constraint, RewardDesign, SignalSpec
 from organism.wire import plain
@@ -203,3 +204,19 @@ def test_a_design_is_found_by_any_name_people_use(store, events):
     assert (listed.live["version"], [row["version"] for row in listed.saved]) == (3, [3, 2, 1])
     assert listed.saved[1]["parent_id"] == KEPT.id
     assert list(listed.presets) == ["price", "performance", "quality", "balanced"]
+
+
+def test_a_design_with_a_removed_signal_says_so_wherever_it_is_used(store, events):
+    fill(events, ("base", "fast"))
+    define_signal(store, events.loop_id, "speed", "1000 / interaction.latency_ms", note="per second", now=NOW)
+    quick = RewardDesign(name="quick", signals=(SignalSpec("speed", 1, 0, 5),), note="Quicker")
+    save_design(store, events.loop_id, quick, now=NOW)
+    assert {v.variant: v.n_interactions for v in what_if(store, events.loop_id, quick).variants} == {
+        "base": 72,
+        "fast": 72,
+    }
+    remove_signal(store, events.loop_id, "speed", NOW)
+    assert find_design(store, events.loop_id, "quick") == quick
+    for use in (what_if, lambda *words: save_design(*words, now=NOW)):
+        with pytest.raises(DesignError, match=r"weighs 'speed', which was removed on Oct 1, 2026"):
+            use(store, events.loop_id, quick)
