@@ -125,5 +125,5 @@ def _designs_with(store: Store, loop_id: str, name: str) -> list[str]:
     return [
         f"v{saved.version} {saved.design.name}"
         for saved in read_saved(store, loop_id)
-        if name in {part.signal for part in (*saved.design.signals, *saved.design.constraints)}
+        if name in [spec.signal for spec in saved.design.signals] + [bound.signal for bound in saved.design.constraints]
     ]

@@ -14,7 +14,7 @@ from organism.store.signal_definitions import SignalKind, named_columns, registe
 from organism.store.sql_signals import NOUNS, compile_expression
 
 EVENTS = {"interactions": "interaction_id", "feedback_events": "feedback_id", "outcomes": "outcome_id"}
-MAX_NAMED = 200
+MAX_NAMED = 100
 UNCOMMITTED = 10**16
 """DuckDB numbers the rows of a transaction that is still open from above this."""
 

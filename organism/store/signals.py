@@ -67,11 +67,12 @@ def read_coverage(store: Store, loop_id: str, signals: Sequence[str]) -> pd.Data
 
 def read_signal_values(store: Store, loop_id: str, signals: Sequence[str]) -> pd.DataFrame:
     """The signals of every interaction of the loop: interaction_id, and a float column each, NaN where missing."""
-    values = _values(_columns(store, loop_id, signals), signals)
-    return store.frame(
+    values = _values(_columns(store, loop_id, signals))
+    found = store.frame(
         f"SELECT {', '.join(['interaction_id::VARCHAR AS interaction_id', *values])} FROM signals WHERE loop_id = ?",
         [loop_id],
     )
+    return _named(found, signals)
 
 
 def read_signal_rows(
@@ -87,10 +88,10 @@ def read_signal_rows(
     Columns: interaction_id, variant, user_key, region, experiment_id, occurred_at, and a float column a signal, NaN
     where it is missing. Users come by a hash of their key, the same ones each time; one user at least.
     """
-    values = _values(_columns(store, loop_id, signals), signals)
+    values = _values(_columns(store, loop_id, signals))
     chosen = "true" if variants is None else f"list_contains(?::VARCHAR[], {VARIANT})"
     asked: list[object] = [loop_id, *([list(variants)] if variants is not None else [])]
-    return store.frame(
+    found = store.frame(
         f"""
         WITH users AS (
             SELECT who, sum(n) OVER (ORDER BY hash(who), who) AS so_far, n
@@ -104,6 +105,7 @@ def read_signal_rows(
         """,
         [*asked, *asked, limit],
     )
+    return _named(found, signals)
 
 
 def read_quantiles(store: Store, loop_id: str, signals: Sequence[str], probabilities: Sequence[float]) -> pd.DataFrame:
@@ -129,12 +131,14 @@ def _columns(store: Store, loop_id: str, signals: Sequence[str]) -> list[str]:
     return columns_of(store, loop_id, signals)
 
 
-def _values(columns: Sequence[str], signals: Sequence[str]) -> list[str]:
-    quoted = [signal.replace('"', '""') for signal in signals]
-    return [
-        f'CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS "{name}"'
-        for column, name in zip(columns, quoted, strict=True)
-    ]
+def _values(columns: Sequence[str]) -> list[str]:
+    """Each column's finite values, as v0, v1, …: DuckDB takes `sale` and `Sale` for one name."""
+    return [f"CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS v{i}" for i, column in enumerate(columns)]
+
+
+def _named(found: pd.DataFrame, signals: Sequence[str]) -> pd.DataFrame:
+    """The same rows with the signals' names over the last columns."""
+    return found.set_axis([*found.columns[: found.shape[1] - len(signals)], *signals], axis=1)
 
 
 def _utility(spec: SignalSpec, column: str) -> str:
