@@ -1,11 +1,28 @@
-import pytest
+"""Signals as they are read: coverage, sums by user, rows, quantiles."""
 
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from organism.digest.rewards import utility
 from organism.records import SignalSpec
 from organism.store.signal_table import refresh_signals
-from organism.store.signals import SIGNALS, read_coverage, read_utility_sums
+from organism.store.signals import (
+    SIGNALS,
+    known_signals,
+    read_coverage,
+    read_quantiles,
+    read_signal_rows,
+    read_signal_sums,
+    read_utility_sums,
+)
+
+START = datetime(2026, 9, 7, 8)
 
 
-def test_every_signal_is_a_column_of_the_view(store, events):
+def test_every_signal_is_a_column_of_the_table(store, events):
     columns = set(store.frame("SELECT * FROM signals").columns)
     assert set(SIGNALS) <= columns
     assert read_coverage(store, events.loop_id, SIGNALS)["n_rows"].tolist() == [0] * len(SIGNALS)
@@ -49,3 +66,88 @@ def test_users_without_a_name_stand_for_themselves_and_variants_without_one_are_
 def test_a_name_that_is_no_signal_never_reaches_the_database(store, events):
     with pytest.raises(ValueError, match="no column of the signals"):
         read_coverage(store, events.loop_id, ["1) FROM loops; --"])
+
+
+def test_sums_count_each_signal_on_its_own_rows(store, events):
+    events.answered("a", 60, latency_ms=100.0)
+    events.draft("a", latency_ms=300.0)
+    events.draft("b", latency_ms=float("nan"), variant_id=None)
+    events.write()
+    found = read_signal_sums(store, events.loop_id, ["latency_ms", "accepted"])
+    assert found.columns.tolist() == ["variant", "user_key", "s0", "n0", "s1", "n1"]
+    assert found.to_numpy().tolist() == [["base", "a", 400.0, 2, 1.0, 1], ["unknown", "b", 0.0, 0, 0.0, 0]]
+
+
+def test_a_value_that_is_no_number_is_missing_everywhere(store, events):
+    for value in (float("nan"), float("inf"), None, 200.0, 400.0):
+        events.draft("a", latency_ms=value)
+    events.write()
+    names = ["latency_ms", "rating"]
+    assert read_coverage(store, events.loop_id, names)["n_present"].tolist() == [2, 0]
+    assert read_signal_rows(store, events.loop_id, names)["latency_ms"].dropna().sort_values().tolist() == [
+        200.0,
+        400.0,
+    ]
+    quantiles = read_quantiles(store, events.loop_id, names, [0.0, 0.5])
+    assert quantiles["signal"].tolist() == ["latency_ms"] * 2 + ["rating"] * 2
+    assert quantiles["value"].tolist()[:2] == [200, 300]
+    assert quantiles["value"].isna().tolist() == [False, False, True, True]
+    left_out = read_utility_sums(store, events.loop_id, [SignalSpec("latency_ms", 1, 1000, 0)])
+    assert left_out[["u0", "n_rows"]].to_numpy().tolist() == [[pytest.approx(1.4), 2]]
+    stated = read_utility_sums(store, events.loop_id, [SignalSpec("latency_ms", 1, 1000, 0, missing=0.25)])
+    assert stated[["u0", "n_rows"]].to_numpy().tolist() == [[pytest.approx(1.4 + 0.75), 5]]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_utility_sums_equal_the_utilities_of_the_rows(store, events, data):
+    """Any anchors, in either direction, with and without a stated utility for silence."""
+    values = st.none() | st.floats(allow_nan=True, allow_infinity=True, width=32)
+    users = st.sampled_from(["a", "b", "c"])
+    store.execute("DELETE FROM interactions", [], "interactions")
+    drafts = data.draw(st.lists(st.tuples(users, values, values), max_size=12))
+    for user, latency, cost in drafts:
+        events.draft(user, latency_ms=latency, cost_usd=cost)
+    events.write()
+    anchor = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+    specs = []
+    for name in ("latency_ms", "cost_usd"):
+        worst, best = data.draw(st.lists(anchor, min_size=2, max_size=2, unique=True))
+        specs.append(SignalSpec(name, 1, worst, best, data.draw(st.none() | st.floats(0, 1))))
+    wanted: dict[str, list[float]] = {}
+    for user, *found in drafts:
+        utilities = [utility(spec, value) for spec, value in zip(specs, found, strict=True)]
+        if None not in utilities:
+            row = wanted.setdefault(user, [0.0, 0.0, 0])
+            row[:] = [row[0] + utilities[0], row[1] + utilities[1], row[2] + 1]
+    found = read_utility_sums(store, events.loop_id, specs)
+    got = {row.user_key: [row.u0, row.u1, row.n_rows] for row in found.itertuples()}
+    assert got == {user: pytest.approx(row, abs=1e-9) for user, row in wanted.items()}
+
+
+def test_rows_above_the_limit_are_whole_users_and_the_same_ones_each_time(store, events):
+    for n in range(300):
+        events.draft(f"user {n % 30}", START + timedelta(minutes=n), variant_id="base" if n % 2 else "other")
+    events.write()
+    every = read_signal_rows(store, events.loop_id, ["latency_ms"])
+    assert len(every) == 300
+    assert every["occurred_at"].is_monotonic_increasing
+    some = read_signal_rows(store, events.loop_id, ["latency_ms"], limit=105)
+    assert len(some) == 100
+    assert set(some.groupby("user_key").size()) == {10}
+    assert some.equals(read_signal_rows(store, events.loop_id, ["latency_ms"], limit=105))
+    assert len(read_signal_rows(store, events.loop_id, ["latency_ms"], limit=1)) == 10
+    half = read_signal_rows(store, events.loop_id, ["latency_ms"], variants=["base"])
+    assert set(half["variant"]) == {"base"}
+    assert len(half) == 150
+    assert half.columns.tolist() == [
+        "interaction_id", "variant", "user_key", "region", "experiment_id", "occurred_at", "latency_ms",
+    ]  # fmt: skip
+
+
+def test_an_empty_loop_has_tables_with_the_right_columns(store, events):
+    assert read_signal_rows(store, events.loop_id, ["rating"]).columns[-1] == "rating"
+    assert read_signal_sums(store, events.loop_id, ["rating"]).columns.tolist() == ["variant", "user_key", "s0", "n0"]
+    assert read_quantiles(store, events.loop_id, ["rating"], [0.5])["value"].isna().all()
+    assert read_coverage(store, events.loop_id, [])["n_rows"].tolist() == []
+    assert list(known_signals(store, events.loop_id)) == list(SIGNALS)
