@@ -196,8 +196,9 @@ def _utilities(pool: Pool, specs: list[SignalSpec]) -> Numbers:
 
 def _best_of(pool: Pool, rewards: Numbers) -> list[Grown]:
     """What each column of rewards would grow."""
-    whole, optimum = _choose(pool.whole, rewards), _choose(pool.table, rewards)
+    whole = _choose(pool.whole, rewards)
     # Whole drafts come first and win ties: an optimum that is a beginning is better than every whole one.
+    optimum = np.where(whole >= 0, _choose(pool.table, rewards), -1)
     return [_grown(pool, ours, best) for ours, best in zip(whole.T, optimum.T, strict=True)]
 
 
@@ -225,7 +226,7 @@ def _grown(pool: Pool, whole: Places, optimum: Places) -> Grown:
     """The figures of the chosen drafts, whole and at the optimum, a place a prompt; -1 is no draft."""
     counts, signals = _taken(pool.counts, whole), _taken(pool.signals, whole)
     at_best = _taken(pool.counts, optimum)
-    stops = pool.stop_at[optimum[whole >= 0]] < WHOLE if len(optimum) else np.empty(0)
+    stops = pool.stop_at[optimum[optimum >= 0]] < WHOLE
     return Grown(
         n_prompts=int((whole >= 0).sum()),
         chars=_mean(counts["draft_chars"]),

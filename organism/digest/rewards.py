@@ -4,7 +4,7 @@ The reward of an interaction is Σ w·u / Σ w over the design's signals, u the 
 the weights, so everything that a page asks about weights is arithmetic on `Moments` of per-user utility sums.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from itertools import combinations
 from math import isfinite
@@ -184,13 +184,18 @@ def effective_signals(users: RewardMoments, design: RewardDesign) -> float | Non
 
 
 def constraint_checks(
-    by_signal: Mapping[str, Mapping[str, Moments]], design: RewardDesign, level: float = 0.95
+    by_signal: Mapping[str, Mapping[str, Moments]],
+    design: RewardDesign,
+    level: float = 0.95,
+    *,
+    variants: Collection[str] = (),
 ) -> list[ConstraintCheck]:
     """Every guardrail of the design for every variant, guardrails in their order, variants by name.
 
     `by_signal` comes from `signal_moments` for the guarded signals: by variant the moments over users of two columns,
-    the signal's sum and its count. A bound is broken where the whole interval lies beyond it, and holds where none
-    of it does. Where users are all alike there is no interval: 30 of them are believed, fewer leave it unsure.
+    the signal's sum and its count; `variants` names those that are judged though they may carry none. A bound is
+    broken where the whole interval lies beyond it, and holds where none of it does. Where users are all alike there
+    is no interval: 30 of them are believed, fewer leave it unsure.
     """
     for guardrail in design.constraints:
         if guardrail.signal not in by_signal:
@@ -198,11 +203,11 @@ def constraint_checks(
                 f"design {design.name!r} guards {guardrail.signal}, whose sums were not read; read the sums of every "
                 "guarded signal first"
             )
-    variants = sorted({variant for found in by_signal.values() for variant in found})
+    judged = sorted({*variants, *(variant for found in by_signal.values() for variant in found)})
     return [
         _constraint_check(guardrail, variant, by_signal[guardrail.signal].get(variant), level)
         for guardrail in design.constraints
-        for variant in variants
+        for variant in judged
     ]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from organism.digest.designs import DEFAULT_DESIGN, ordered, weighted
-from organism.digest.flow import live_design, reward_moments, save_design
+from organism.digest.flow import live_design, reward_moments, save_design, signal_moments
 from organism.digest.rewards import reward, rewards_by_variant
 from organism.digest.training_set_flow import build_training_set
 from organism.digest.training_sets import is_heldout
@@ -198,6 +198,31 @@ def test_too_little_to_learn_from_or_nobody_held_out_is_a_sentence(store, events
         build_training_set(store, events.loop_id, now=NOW)
     with pytest.raises(DesignError, match="share between 0 and 1"):
         build_training_set(store, events.loop_id, heldout_share=1.5, now=NOW)
+
+
+def test_users_who_saw_two_versions_are_kept_as_such(store, events):
+    for user, variants in (("a", "base tuned"), ("b", "tuned base base"), ("c", "base"), ("d", "tuned")):
+        for n, variant in enumerate(variants.split()):
+            events.answered(user, 20 * n + 40, variant_id=variant, at=NOW - timedelta(hours=n))
+    events.write()
+    found = reward_moments(store, events.loop_id, (SignalSpec("retained_char_rate", 1, 0, 1),))
+    assert {variant: users.n for variant, users in found.variants.items()} == {"base": 3, "tuned": 3}
+    both = found.shared["base", "tuned"]
+    # Users a and b: base's utilities and rows, then tuned's.
+    assert np.array(both.mean) * both.n == pytest.approx([0.4 + 0.6 + 0.8, 3, 0.6 + 0.4, 2])
+
+
+def test_the_sums_of_a_signal_are_over_the_users_that_carry_it(store, events):
+    for user, rating in (("a", 4.0), ("a", 2.0), ("b", None), ("c", 5.0)):
+        answered = events.draft(user, variant_id="tuned" if user == "c" else "base", latency_ms=float("nan"))
+        if rating is not None:
+            events.answer(answered, "rating", value=rating)
+    events.write()
+    found = signal_moments(store, events.loop_id, ["rating", "latency_ms", "error"])
+    assert (found["rating"]["base"].n, found["rating"]["base"].mean) == (1, (6.0, 2.0))
+    assert (found["rating"]["tuned"].n, found["latency_ms"]) == (1, {})
+    assert (found["error"]["base"].n, found["error"]["base"].mean) == (2, (0.0, 1.5))
+    assert signal_moments(store, events.loop_id, []) == {}
 
 
 def test_an_empty_workspace_gives_empty_tables_with_their_columns(store, events):
