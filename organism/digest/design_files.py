@@ -21,7 +21,8 @@ from organism.records import Constraint, RewardDesign, SignalSpec
 MAX_TEXT, MAX_LINK = 64 * 1024, 8_000
 UNNAMED = "draft"
 _WORDS = ("name", "note", "author")
-_DERIVED = ("reward_design_id", "version")
+# What a list of designs says beside them; read back without complaint, and without being believed.
+_DERIVED = ("reward_design_id", "version", "parent_id", "created_at", "weights")
 _HEAD = """\
 # Reward design {id}: this id is the hash of the recipe below, the same on any machine.
 # Reward = sum of weight x utility / sum of weights, from 0 to 1. A signal's utility is 0 at `worst`, 1 at `best`,
@@ -133,11 +134,17 @@ def from_document(found: Mapping[str, Any], source: str = "the design") -> Rewar
         )
     words = {key: _text(found.get(key, UNNAMED if key == "name" else ""), f"{source}: {key}") for key in _WORDS}
     signals, guardrails = (list(_entries(found.get(key, []), f"{source}: {key}")) for key in ("signals", "constraints"))
-    return RewardDesign(
+    design = RewardDesign(
         **words,
         signals=tuple(_signal(line, where) for where, line in signals),
         constraints=tuple(_constraint(line, where) for where, line in guardrails),
     )
+    if found.get("weights", group_weights(design)) != group_weights(design):
+        raise InputError(
+            f"{source} gives weights by group that its signals do not sum to; change the weight of each signal, "
+            "or send price, performance and quality without signals"
+        )
+    return design
 
 
 def from_weights(found: Mapping[str, Any], live: RewardDesign, source: str = "the body") -> RewardDesign:

@@ -69,6 +69,7 @@ def test_the_list_holds_live_saved_and_presets(api: TestClient) -> None:
     assert list(found["presets"]) == ["price", "performance", "quality", "balanced"]
     api.post("/reward-designs", json={"price": 0.9, "note": "cheaper"})
     (row,) = api.get("/reward-designs").json()["saved"]
+    assert api.post("/rewards/what-if", json=row).json()["design_id"] == row["reward_design_id"]
     assert (row["version"], row["note"], row["created_at"][-1]) == (1, "cheaper", "Z")
 
 

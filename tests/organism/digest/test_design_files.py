@@ -139,6 +139,13 @@ def test_bad_json_is_one_sentence(text, said):
         from_json(text, "the body")
 
 
+def test_a_listed_design_is_read_back_but_weights_by_group_are_not_obeyed_in_silence():
+    listed = {"version": 3, "weights": group_weights(DEFAULT_DESIGN), **json.loads(to_json(DEFAULT_DESIGN))}
+    assert from_document(listed).id == DEFAULT_DESIGN.id
+    with pytest.raises(InputError, match="change the weight of each signal"):
+        from_document({**listed, "weights": {"price": 1.0}})
+
+
 def test_a_name_may_be_left_out_of_a_draft_and_a_mark_of_windows_does_no_harm():
     assert from_document({"signals": []}).name == "draft"
     assert from_toml("\ufeff" + GOOD.replace("\n", "\r\n")).id == DEFAULT_DESIGN.id
