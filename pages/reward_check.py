@@ -83,7 +83,7 @@ with right.container(border=True, height="stretch"):
     )
 
 if found.reward:
-    outcomes = [prediction.outcome for prediction in found.reward]
+    outcomes = [p.outcome for p in sorted(found.reward, key=lambda p: -p.correlation.n_rows)]
     outcome = (
         st.segmented_control(
             "Outcome", outcomes, default=outcomes[0], format_func=spoken, key="outcome", required=True, width="content"
@@ -138,14 +138,7 @@ if found.experiments:
             "Prentice's four criteria: the treatment moves the reward, moves the outcome, the reward goes with the "
             "outcome, and given the reward the treatment adds nothing.",
         )
-        st.dataframe(
-            validity.explained_table(found.experiments),
-            hide_index=True,
-            column_config={"Mind": st.column_config.TextColumn(width="large")},
-            alt="Effects of each experiment on outcome and reward, and the proportion explained",
-        )
-        for outcome_name, across in found.across.items():
-            st.caption(f"Across deployments, {literal(spoken(outcome_name))}: {literal(across.sentence)}")
+        validity.explained(found)
 
 st.header("What did each version earn its reward by?", anchor=False)
 st.caption(f"{AFTER_THE_FACT} Each version is held against the live one, and the live one against its base.")

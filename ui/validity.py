@@ -14,9 +14,9 @@ from organism.digest.presets import PRESETS
 from organism.digest.scored_rows import Kind, spoken
 from organism.digest.validity import Answer, Explained, Validity
 from organism.errors import OrganismError
-from organism.records import Interval, RewardDesign
+from organism.records import RewardDesign
 from organism.store.reward_designs import read_saved
-from ui import runtime
+from ui import cards, runtime
 from ui.words import literal, sentence
 
 DRAFT = "draft"
@@ -53,8 +53,9 @@ def choose_design(loop_id: str) -> RewardDesign | None:
     asked = st.query_params.get("design") or next(iter(names))
     if asked not in names:
         names[asked] = asked
-    st.session_state["design_pick"] = asked
-    st.selectbox("Design", list(names), key="design_pick", format_func=names.__getitem__, on_change=_go, width=320)
+    if not cards.presenting():
+        st.session_state["design_pick"] = asked
+        st.selectbox("Design", list(names), key="design_pick", format_func=names.__getitem__, on_change=_go, width=320)
     try:
         if asked == DRAFT:
             return from_link(st.query_params.get(DRAFT, ""))
@@ -96,27 +97,48 @@ def named(predictions: list[Prediction], by: str) -> pd.DataFrame:
     return table.assign(name=[name + note for name, note in zip(table["subject"], outside, strict=True)])
 
 
-def explained_table(found: list[Explained]) -> pd.DataFrame:
+def explained(found: Validity) -> None:
     """One row an experiment and outcome: effects, the share that the reward explains, Prentice's criteria."""
-    rows = []
-    for one in found:
-        s = one.found
-        rows.append(
-            {
-                "Experiment": one.experiment,
-                "Outcome": spoken(one.outcome),
-                "Effect on the outcome": said(s.effect_on_outcome) if s else "cannot be told",
-                "Effect on the reward": said(Interval(s.effect_on_reward, None, None)).split(" (")[0] if s else "",
-                "Explained": said(s.pte) if s else "",
-                "Prentice": " ".join(_met(met) for met in s.prentice) if s else "",
-                "Mind": " ".join(s.warnings) if s else "",
-            }
-        )
-    return pd.DataFrame(rows)
+    st.dataframe(
+        pd.DataFrame([_explained_row(one) for one in found.experiments]),
+        hide_index=True,
+        column_config={
+            "Explained": st.column_config.TextColumn(help="1 less the effect that is left given the reward, over it."),
+            "Moves reward": st.column_config.TextColumn(help="Prentice's first criterion, at the 5% level."),
+            "Moves outcome": st.column_config.TextColumn(help="The second: without it there is nothing to explain."),
+            "Go together": st.column_config.TextColumn(help="The third: reward and outcome, within the arms."),
+            "Nothing left": st.column_config.TextColumn(help="The fourth: given the reward, no effect is found."),
+        },
+        alt="Effects of each experiment on outcome and reward, and the proportion explained",
+    )
+    for warning in dict.fromkeys(w for one in found.experiments if one.found for w in one.found.warnings):
+        st.caption(f":material/warning: {literal(warning)}")
+    by_sentence: dict[str, list[str]] = {}
+    for outcome, across in found.across.items():
+        by_sentence.setdefault(across.sentence, []).append(spoken(outcome))
+    for words, outcomes in by_sentence.items():
+        st.caption(literal(f"Across deployments ({', '.join(outcomes)}): {words}"))
+
+
+def _explained_row(one: Explained) -> dict[str, str]:
+    found = one.found
+    row = {"Experiment": one.experiment, "Outcome": spoken(one.outcome)}
+    if found is None:
+        return row | {"Effect on the outcome": "cannot be told"}
+    criteria = ("Moves reward", "Moves outcome", "Go together", "Nothing left")
+    return (
+        row
+        | {
+            "Effect on the outcome": said(found.effect_on_outcome),
+            "Effect on the reward": "unknown" if found.effect_on_reward is None else f"{found.effect_on_reward:.3f}",
+            "Explained": said(found.pte),
+        }
+        | {name: _met(met) for name, met in zip(criteria, found.prentice, strict=True)}
+    )
 
 
 def _met(met: bool | None) -> str:
-    return "?" if met is None else "yes" if met else "no"
+    return "unknown" if met is None else "yes" if met else "no"
 
 
 def audit_card(found: Audit, *, is_open: bool) -> None:

@@ -13,6 +13,12 @@ from organism.digest.predictions import Word
 from ui.charts import Palette, blank
 
 OFFSET = 0.16
+SHORT: Mapping[str, str] = {
+    Word.PREDICTS: "predicts",
+    Word.SPURIOUS: "spurious",
+    Word.NOT_WITHIN: "says nothing",
+    Word.CANNOT_SAY: "cannot say",
+}
 
 
 def inks(palette: Palette) -> Mapping[str, str]:
@@ -33,12 +39,12 @@ def correlations(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     figure = blank(palette, height=104 + 58 * len(frame))
     places = pd.Series(range(len(frame)), index=frame.index, dtype=float)
     figure.add_vline(x=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
-    _marks(figure, frame, places + OFFSET, "overall", "Over all interactions", palette.control, hollow=True)
+    _marks(figure, frame, places + OFFSET, "overall", "Over all", palette.control, hollow=True)
     for word, color in inks(palette).items():
         rows = frame[frame["word"] == word]
         if len(rows):
-            _marks(figure, rows, places[rows.index] - OFFSET, "within", f"Within versions: {word}", color)
-    figure.update_xaxes(title="Spearman's rank correlation, 95% interval by user", showgrid=True, range=_room(frame))
+            _marks(figure, rows, places[rows.index] - OFFSET, "within", f"Within versions: {SHORT[word]}", color)
+    figure.update_xaxes(title="Rank correlation, 95% interval", showgrid=True, range=_room(frame))
     figure.update_yaxes(
         tickvals=list(places),
         ticktext=list(frame["name"]),
