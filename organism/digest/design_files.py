@@ -139,7 +139,7 @@ def from_document(found: Mapping[str, Any], source: str = "the design") -> Rewar
         signals=tuple(_signal(line, where) for where, line in signals),
         constraints=tuple(_constraint(line, where) for where, line in guardrails),
     )
-    if found.get("weights", group_weights(design)) != group_weights(design):
+    if "weights" in found and found["weights"] != group_weights(design):
         raise InputError(
             f"{source} gives weights by group that its signals do not sum to; change the weight of each signal, "
             "or send price, performance and quality without signals"
