@@ -1,6 +1,6 @@
 """Read, decide, write: signals to rewards."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ def what_if(store: Store, loop_id: str, design: RewardDesign, *, control: str | 
     check_design(design, known_signals(store, loop_id))
     moments = reward_moments(store, loop_id, design.signals)
     chosen = choose_control(moments, control, read_base_names(store, loop_id))
-    checks = check_guardrails(store, loop_id, design)
+    checks = check_guardrails(store, loop_id, design, moments.variants)
     broken = {check.variant for check in checks if check.status is Status.BROKEN}
     return try_design(
         moments,
@@ -90,9 +90,11 @@ def what_if(store: Store, loop_id: str, design: RewardDesign, *, control: str | 
     )
 
 
-def check_guardrails(store: Store, loop_id: str, design: RewardDesign) -> list[ConstraintCheck]:
-    """How every variant stands to the design's guardrails; empty without any."""
+def check_guardrails(
+    store: Store, loop_id: str, design: RewardDesign, variants: Collection[str] = ()
+) -> list[ConstraintCheck]:
+    """How every variant stands to the design's guardrails, those named even where nobody measured them."""
     if not design.constraints:
         return []
     guarded = [guardrail.signal for guardrail in design.constraints]
-    return constraint_checks(signal_moments(store, loop_id, guarded), design)
+    return constraint_checks(signal_moments(store, loop_id, guarded), design, variants=variants)

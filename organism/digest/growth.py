@@ -85,12 +85,11 @@ def grow(pool: Pool, design: RewardDesign) -> Grown:
 
 
 def picks(pool: Pool, design: RewardDesign, *, beginnings: bool = False) -> Places:
-    """The place in the pool of the draft that the design rewards most, one for each prompt; -1 where none can be.
+    """For each prompt the place of the draft that the design picks, a row of `read_sampled_drafts`; -1 for none.
 
-    Of whole drafts, or with `beginnings` of these too. Raises DesignError as `grow` does.
+    Of whole drafts, or with `beginnings` of all. Raises DesignError as `grow` does.
     """
-    places: Places = _choose(pool.table if beginnings else pool.whole, _rewards(pool, design))[:, 0]
-    return places
+    return _choose(pool.table if beginnings else pool.whole, _rewards(pool, design))[:, 0]
 
 
 def as_sampled(pool: Pool) -> Grown:

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from organism.digest.designs import weighted
 from organism.digest.draft_pools import Pool, make_pool
-from organism.digest.growth import Cliff, as_sampled, cliff, group_shares, grow, sweep, unknown_signals
+from organism.digest.growth import Cliff, as_sampled, cliff, group_shares, grow, picks, sweep, unknown_signals
 from organism.digest.growth_flow import read_pool
 from organism.digest.rewards import reward
 from organism.errors import DesignError
 from organism.records import RewardDesign, SignalSpec
-from organism.store.sampled_drafts import append_sampled_drafts
+from organism.store.sampled_drafts import append_sampled_drafts, read_sampled_drafts
 
 SPECS = (
     SignalSpec("accepted", 0.2, 0, 1),
@@ -136,6 +136,17 @@ def test_of_tied_drafts_the_whole_one_with_the_lowest_number_is_taken():
     assert (found.written_share, found.facts_right, found.cost_usd) == (None, None, None)
 
 
+def test_the_picks_are_rows_of_the_stored_table(store, events):
+    stored(store, events.loop_id, drafts(5, seed=2))
+    table, pool = read_sampled_drafts(store, events.loop_id, texts=True), read_pool(store, events.loop_id)
+    greedy = weighted(BALANCED, price=0.9, performance=0.05, quality=0.05)
+    whole, best = table.iloc[picks(pool, greedy)], table.iloc[picks(pool, greedy, beginnings=True)]
+    assert whole["draft_chars"].mean() == pytest.approx(grow(pool, greedy).chars)
+    assert best["draft_chars"].mean() == pytest.approx(grow(pool, greedy).optimum_chars)
+    assert whole["prompt_key"].tolist() == best["prompt_key"].tolist() == sorted(table["prompt_key"].unique())
+    assert (whole["stop_at"] == 1).all()
+
+
 def test_what_nobody_can_know_of_an_unseen_draft_is_left_out_by_name():
     pool = make_pool(drafts(5))
     design = RewardDesign(
@@ -244,15 +255,19 @@ def _timed(work) -> float:
     return perf_counter() - start
 
 
-def test_the_pool_of_the_store_is_the_pool_of_its_rows(store, events):
-    table = drafts(4)
-    assert read_pool(store, events.loop_id) is None
-    named = {"loop_id": events.loop_id, "prompt": "text", "is_synthetic": True}
+def stored(store, loop_id: str, table: pd.DataFrame) -> None:
+    named = {"loop_id": loop_id, "prompt": "text", "is_synthetic": True}
     rows = [
         {key: None if pd.isna(value) else value for key, value in row.items()} | named
         for row in table.to_dict("records")
     ]
     append_sampled_drafts(store, rows, datetime(2026, 10, 1))
+
+
+def test_the_pool_of_the_store_is_the_pool_of_its_rows(store, events):
+    table = drafts(4)
+    assert read_pool(store, events.loop_id) is None
+    stored(store, events.loop_id, table)
     pool = read_pool(store, events.loop_id)
     assert isinstance(pool, Pool)
     assert grow(pool, BALANCED) == grow(make_pool(table), BALANCED)
