@@ -213,3 +213,4 @@ st.dataframe(
     alt="Who chose how often",
 )
 st.caption(f"{counted(int(voters['n_choices'].sum()), 'choice')} in all, drafts and profiles.")
+cards.present_button()

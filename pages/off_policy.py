@@ -93,7 +93,7 @@ def pick(label: str, shares: dict[str, float], key: str) -> str:
     """One version by name."""
     named = max(shares, key=shares.__getitem__)
     place = variants.index(named) if named in variants else 0
-    return st.selectbox(label, variants, index=place, key=key)
+    return st.selectbox(label, variants, index=place, key=key, width=360)
 
 
 def edited(form: str, policy: Policy | None) -> str:
@@ -165,7 +165,8 @@ def findings(found: Preview) -> None:
         else:
             st.header(":green[An estimate]", icon=":material/query_stats:", anchor=False)
             st.markdown(f"**{literal(sentence(found.sentence))}**")
-            st.caption(literal(f"Policy: {found.policy}."))
+            if form_of(parse_policy(policy)).startswith("best:"):
+                st.caption(literal(f"Policy: {found.policy.partition(': ')[0]}."))
     check = found.check
     with st.grid(4, min_column_width=165):
         cards.vital(
@@ -230,4 +231,5 @@ with cards.polite("No estimate"):
             st.caption(literal(f"Left out: {count:,} drafts, {reason}."))
         with st.expander("Ask for this over HTTP or on the command line", icon=":material/terminal:"):
             st.code(f'organism reward off-policy --policy "{policy}" --design {design_ref}', language="bash")
+            st.code(f'POST /v1/rewards/off-policy {{"policy": "{policy}", "design": "{design_ref}"}}', language="http")
 cards.present_button()

@@ -25,7 +25,7 @@ from organism.digest.choices import (
 )
 from organism.digest.designs import check_design
 from organism.digest.flow import reward_moments, signal_moments
-from organism.errors import DesignError, InputError
+from organism.errors import InputError
 from organism.records import RewardDesign, new_id
 from organism.stats.preferences import PRIOR_L2, information, next_pair
 from organism.store.choices import (
@@ -140,10 +140,10 @@ def fit_choices(
     """The weights of the design's signals that explain the choices of these people (of everybody when left out).
 
     Utilities are under the design's anchors; a pair counts only where both sides have every signal. Raises
-    DesignError when there is no choice to learn from.
+    DesignError when there is no choice to learn from, InputError for somebody who made none.
     """
     check_design(design, known_signals(store, loop_id))
-    choices = _of_actors(read_choices(store, loop_id, kind.value), actors)
+    choices = _choices_of(store, loop_id, kind, actors)
     left, right, chosen = _answered(store, loop_id, design, choices)
     return fit_weights(design, left, right, chosen, len(choices) - len(left))
 
@@ -162,7 +162,7 @@ def fitted_design(
 
 def variant_strengths(store: Store, loop_id: str, *, actors: Sequence[str] | None = None) -> Strengths:
     """Bradley-Terry strengths of the variants, from every choice between two different ones, drafts or profiles."""
-    choices = _of_actors(read_choices(store, loop_id), actors)
+    choices = _choices_of(store, loop_id, None, actors)
     answered = choices[choices["chosen"] != Answer.SKIP]
     ids = sorted({*answered["left_id"], *answered["right_id"]})
     drafts = read_drafts(store, loop_id, ids).set_index("interaction_id")["variant"].to_dict()
@@ -271,13 +271,14 @@ def _variants_of(store: Store, loop_id: str, kind: ChoiceKind, ids: tuple[str, s
     return {name: name for name in read_variants(store, loop_id)}
 
 
-def _of_actors(choices: pd.DataFrame, actors: Sequence[str] | None) -> pd.DataFrame:
-    if actors is None:
-        return choices
-    if unknown := sorted({*actors} - {*choices["actor"]}):
+def _choices_of(store: Store, loop_id: str, kind: ChoiceKind | None, actors: Sequence[str] | None) -> pd.DataFrame:
+    """The choices of one kind (of both when left out) that these people made, of everybody when left out."""
+    choices = read_choices(store, loop_id)
+    if unknown := sorted({*(actors or ())} - {*choices["actor"]}):
         known = ", ".join(sorted(set(choices["actor"]))) or "nobody yet"
-        raise DesignError(f"{unknown[0]!r} has made no such choice; who has: {known}")
-    return choices[choices["actor"].isin(actors)]
+        raise InputError(f"{unknown[0]!r} has not chosen anything; who has: {known}")
+    asked = choices if actors is None else choices[choices["actor"].isin(actors)]
+    return asked if kind is None else asked[asked["kind"] == kind]
 
 
 def _rng(*parts: object) -> np.random.Generator:

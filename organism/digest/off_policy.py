@@ -115,7 +115,10 @@ def in_words(policy: Policy) -> str:
     if policy.segment_by is None:
         shares = policy.rules[EVERYWHERE]
         return f"always {next(iter(shares))}" if len(shares) == 1 else _mixed(shares)
-    return ", ".join(f"{_mixed(shares)} for {_named(segment)}" for segment, shares in policy.rules.items())
+    by_shares: dict[str, list[str]] = {}
+    for segment, shares in policy.rules.items():
+        by_shares.setdefault(_mixed(shares), []).append(_named(segment))
+    return ", ".join(f"{shares} for {_listed(segments)}" for shares, segments in by_shares.items())
 
 
 def usable_log(rows: pd.DataFrame, propensities: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -278,10 +281,11 @@ def _refusal(
     if rows.empty:
         return "No draft of an experiment can be used: without logged probabilities nothing can be weighed."
     if judged.empty:
-        wanted = ", ".join(variants[i] for i in np.flatnonzero(target.max(axis=0) > 0).tolist())
+        wanted = [variants[i] for i in np.flatnonzero(target.max(axis=0) > 0).tolist()]
+        among = f"to {wanted[0]}" if len(wanted) == 1 else f"among all of {', '.join(wanted)}"
         return (
-            f"No overlap: no experiment assigned users at random among all of {wanted}, so what they would have earned "
-            "is not identified by the log. Run an experiment that tries them."
+            f"No overlap: no experiment assigned users at random {among}, so what that would have earned is not "
+            "identified by the log. Run an experiment that tries it."
         )
     seen = pd.crosstab(rows["segment"], rows["variant"]).reindex(columns=variants, fill_value=0)
     for segment in seen.index:
@@ -364,6 +368,11 @@ def _assignments(rest: str, text: str) -> list[tuple[str, str]]:
 
 
 _NOUNS = {"region": "region", "length": "length of prompt"}
+
+
+def _listed(names: Sequence[str]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def _mixed(shares: Shares) -> str:
