@@ -2,7 +2,7 @@
 
     .venv/bin/python -m data.scribe.pilot --out data/scribe/pilot [--check]
 
-`scribe-brief` is a model system around `scribe-1`: it stops after 48 tokens, and for long transcripts it shows no draft
+`scribe-brief` is a model system around `scribe-1`: it stops after 39 tokens, and for long transcripts it shows no draft
 at all. So its drafts really are beginnings of what scribe-1 writes (greedy, float32): short, cheap and fast, and what
 there is of them is kept. What they leave out has to be typed. The visits are additional ones; nothing of the history
 changes. Beside them stand the ratings of four simulated reviewers and the choices of a simulated product manager.
@@ -35,7 +35,7 @@ BRIEF = "scribe-brief"
 PILOT_SOURCE = "simulated-pilot"
 PILOT_FIRST_SEED = 600_000_000
 PILOT_WEEKS = (6, 7)  # counted from 0: the last two of the history
-MAX_NEW_TOKENS = 48
+MAX_NEW_TOKENS = 39
 MOST_TRANSCRIPT_CHARS = 760
 LOAD = 1.0
 

@@ -138,12 +138,13 @@ def test_long_transcripts_get_no_draft_at_no_cost_and_nobody_answers_one(rows):
     assert set(unseen["external_id"]) <= set(rows["outcomes"]["business_key"])
 
 
-def test_the_hack_earns_more_under_the_default_design_and_most_under_a_heavy_price(store):
+def test_the_hack_earns_more_under_the_default_design_most_under_a_heavy_price_and_less_under_quality_alone(store):
     default = earned(store, DEFAULT_DESIGN)
     cheap = earned(store, weighted(DEFAULT_DESIGN, price=0.6, performance=0.2, quality=0.2))
+    good = earned(store, weighted(DEFAULT_DESIGN, price=0.0, performance=0.0, quality=1.0))
     assert default.ci_low > 0
-    assert cheap.effect > default.effect
-    assert cheap.ci_low > 0.1
+    assert cheap.ci_low > 0.1 > default.effect
+    assert good.effect < 0
 
 
 def test_and_its_outcome_is_clearly_worse(lived):
@@ -151,16 +152,14 @@ def test_and_its_outcome_is_clearly_worse(lived):
     assert difference + 2 * Z * error < 0
 
 
-def test_what_is_shown_is_kept_while_less_is_shown_and_less_is_written(lived):
+def test_more_of_what_is_shown_is_kept_while_less_is_shown_and_less_is_written(lived):
     kept = lived.groupby("variant")[["retained_chars", "draft_chars", "final_chars"]].sum()
     retained = kept["retained_chars"] / kept["draft_chars"]
     written = kept["retained_chars"] / kept["final_chars"]
     shown = (lived["output"] != "").groupby(lived["variant"]).mean()
-    accepted = lived.groupby("variant")["accepted"].mean()
     assert retained[BRIEF] > retained[TUNED]
-    assert accepted[BRIEF] > accepted[TUNED]
     assert written[BRIEF] < written[TUNED] / 2
-    assert shown[BRIEF] < shown[TUNED] == 1
+    assert shown[BRIEF] < 0.9 < shown[TUNED] == 1
 
 
 def test_reviewers_are_not_fooled_and_rate_only_drafts_that_were_answered_before(store):
