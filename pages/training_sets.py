@@ -40,6 +40,8 @@ sets = {one.dataset_id: one for one in runtime.read(list_sets, loop_id)}
 if not cards.presenting():
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("New training set", type="primary", icon=":material/add:", shortcut="n", key="new_set"):
+            st.session_state["building_set"] = True
+        if st.session_state.get("building_set"):
             saved = {f"v{kept.version}": f"v{kept.version}: {kept.design.name}" for kept in read_saved(store, loop_id)}
             names = {LIVE: "The live design"} | {name: f"Preset: {name}" for name in PRESETS}
             build(loop_id, names | saved, runtime.read(read_filters, loop_id))
@@ -96,7 +98,7 @@ with st.container(border=True):
         )
 
 composition(chosen, found.composition)
-left, right = st.columns(2, gap="medium")
+left, right = st.columns(2, gap="small")
 with left.container(border=True, height="stretch"):
     st.header("What was dropped, and why", anchor=False)
     drops(chosen)
@@ -125,7 +127,9 @@ def settings_of(header: FrozenSet) -> dict[str, Any]:
     return {name: value for name, value in (header.settings or {}).items() if value not in (None, [], "")}
 
 
-if not cards.presenting():
+if cards.presenting():
+    cards.present_button()
+else:
     st.header("Where it went", anchor=False)
     runs = runtime.read_with_runs(read_runs, loop_id)
     learned = runs[runs["dataset_id"] == chosen.dataset_id]

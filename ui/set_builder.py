@@ -34,11 +34,16 @@ ABOUT = {
 PATIENCE_S = 2.0
 
 
-@st.dialog("New training set", icon=":material/dataset:", position="right")
+def close() -> None:
+    """The form stays open through reruns until it is dismissed or a set is frozen."""
+    st.session_state["building_set"] = False
+
+
+@st.dialog("New training set", icon=":material/dataset:", position="right", on_dismiss=close)
 def build(loop_id: str, designs: Mapping[str, str], filters: Filters) -> None:
     """Choose, count, freeze; a frozen set is opened. `designs` maps a reference to what it is called."""
     usual = SetSettings()
-    kind = st.selectbox("A row is", list(DatasetKind), 0, format_func=KINDS.__getitem__, key="set_kind")
+    kind = st.selectbox("A row is", list(DatasetKind), format_func=KINDS.__getitem__, key="set_kind") or usual.kind
     basis = Basis(st.segmented_control(
         "Whose word counts", list(Basis), format_func=BASES.__getitem__, default=Basis.EXPERT, required=True,
         key="set_basis", help="Experts' edits, accepts and rejects, or the reward under a design.",
@@ -73,6 +78,7 @@ def build(loop_id: str, designs: Mapping[str, str], filters: Filters) -> None:
                 on_progress=patient(bar),
             )  # fmt: skip
             st.query_params["set"] = done.dataset_id
+            close()
             st.rerun()
 
 

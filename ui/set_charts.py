@@ -58,7 +58,7 @@ def reward_spread(frame: pd.DataFrame, palette: Palette) -> go.Figure:
             customdata=frame[["low", "high"]],
             hovertemplate=f"%{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}, {name.lower()}: %{{y:,}}<extra></extra>",
         )
-    figure.update_layout(barmode="stack", bargap=0.05)
+    figure.update_layout(barmode="stack", bargap=0.05, legend={"traceorder": "normal"})
     figure.update_xaxes(title="Reward of the draft", range=[0, 1])
     figure.update_yaxes(title="Rows", rangemode="tozero")
     return figure

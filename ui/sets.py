@@ -15,16 +15,18 @@ from ui.words import counted, literal, note, percent
 
 def composition(header: FrozenSet, parts: Composition) -> None:
     """Who and what the rows come from."""
-    left, right = st.columns(2, gap="medium")
-    with left:
-        _sides(header, parts.variants, "variant", "By variant", "{share} of the rows come from {top}.")
-        if len(parts.labels):
-            _sides(header, parts.labels, "label", "By label", "{share} of the rows are {top}.")
-    with right:
-        _sides(header, parts.answers, "answer", "By kind of answer", "{share} of the drafts were answered with: {top}.")
-        if len(parts.regions) > 1:
-            _sides(header, parts.regions, "region", "By region", "{share} of the rows come from {top}.")
-    left, right = st.columns(2, gap="medium")
+    tables = [
+        (parts.variants, "variant", "By variant", "{share} of the rows come from {top}."),
+        (parts.answers, "answer", "By kind of answer", "{share} of the drafts were answered with: {top}."),
+    ]
+    if len(parts.labels):
+        tables.append((parts.labels, "label", "By label", "{share} of the rows are {top}."))
+    if len(parts.regions) > 1:
+        tables.append((parts.regions, "region", "By region", "{share} of the rows come from {top}."))
+    for place, table in zip(st.columns(len(tables), gap="small"), tables, strict=True):
+        with place.container(border=True, height="stretch"):
+            _sides(header, *table)
+    left, right = st.columns(2, gap="small")
     with left.container(border=True, height="stretch"):
         st.header("By user", anchor=False)
         most = parts.users.iloc[0]
@@ -55,10 +57,9 @@ def _rewards(header: FrozenSet, rewards: pd.DataFrame, mean: float | None) -> No
 def _sides(header: FrozenSet, rows: pd.DataFrame, column: str, title: str, takeaway: str) -> None:
     totals = rows[["train", "heldout"]].sum(axis=1)
     said = takeaway.format(top=rows[column].iloc[0], share=percent(totals.iloc[0] / totals.sum(), 0))
-    with st.container(border=True):
-        st.header(title, anchor=False)
-        figure = runtime.figure(set_charts.sides, rows, column, about=(header.dataset_id,))
-        cards.chart(figure, said, rows, f"training_set_{column}")
+    st.header(title, anchor=False)
+    figure = runtime.figure(set_charts.sides, rows, column, about=(header.dataset_id,))
+    cards.chart(figure, said, rows, f"training_set_{column}")
 
 
 def drops(header: FrozenSet) -> None:

@@ -1,5 +1,6 @@
 """Read, decide, write: answers and rewards to frozen training sets."""
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from organism.records import DatasetKind, RewardDesign, new_id
 from organism.store.candidates import read_candidates, read_texts
 from organism.store.database import Store
 from organism.store.datasets import append_dataset, find_dataset
-from organism.store.signals import SIGNALS, read_signal_values
+from organism.store.signals import known_signals, read_signal_values
 
 OnProgress = Callable[[float, str], None]
 N_EXAMPLES, EXAMPLE_CHARS = 20, 2_000
@@ -159,13 +160,15 @@ def preview(
 def _draft(store: Store, loop_id: str, settings: SetSettings, design: RewardDesign, say: OnProgress) -> _Draft:
     """Everything up to the decision whether the set is large enough."""
     settings.check()
+    known = known_signals(store, loop_id)
     if settings.needs_reward:
-        check_design(design, SIGNALS)
+        check_design(design, known)
     say(0.05, "Reading the drafts and their answers")
     candidates = read_candidates(store, loop_id, answered=settings.basis is Basis.EXPERT)
     _check_filters(candidates, settings)
     say(0.4, "Scoring them")
-    candidates["reward"] = _rewards(store, loop_id, design, candidates["interaction_id"])
+    is_measured = all(spec.signal in known and known[spec.signal].removed_at is None for spec in design.signals)
+    candidates["reward"] = _rewards(store, loop_id, design, candidates["interaction_id"]) if is_measured else math.nan
     say(0.6, "Choosing rows")
     choice = choose(candidates, settings)
     say(0.7, "Reading the chosen texts")
@@ -184,11 +187,8 @@ def _check_filters(candidates: pd.DataFrame, settings: SetSettings) -> None:
 
 
 def _rewards(store: Store, loop_id: str, design: RewardDesign, ids: pd.Series) -> pd.Series:
-    """The reward of these interactions under the design; NaN where it gives none, or names a signal that is gone."""
-    names = [spec.signal for spec in design.signals]
-    if not set(names) <= set(SIGNALS) or ids.empty:
-        return pd.Series(float("nan"), index=ids.index)
-    signals = read_signal_values(store, loop_id, names)
+    """The reward of these interactions under the design; NaN where it gives none."""
+    signals = read_signal_values(store, loop_id, [spec.signal for spec in design.signals])
     return row_rewards(design, signals.set_index("interaction_id").reindex(ids)).set_axis(ids.index)
 
 

@@ -50,6 +50,19 @@ def test_without_held_out_rows_nothing_is_started(store: Store, workspace: Works
         _start(store, workspace, _freeze(store, 30, 0), tiny_base)
 
 
+@pytest.mark.parametrize(
+    ("kind", "rows"), [("preference", "preference pairs"), ("unpaired", "labeled drafts, desirable and undesirable")]
+)
+def test_pairs_and_labels_are_not_imitated(
+    store: Store, workspace: Workspace, tiny_base: Path, kind: str, rows: str
+) -> None:
+    dataset = _freeze(store, 30, 3)
+    store.execute("UPDATE datasets SET kind = ?", [kind], "datasets")
+    with pytest.raises(DesignError, match=f"training set 'notes' holds {rows}.*Give it a set of the kind sft"):
+        _start(store, workspace, dataset, tiny_base)
+    assert not workspace.runs.exists()
+
+
 def test_a_missing_or_broken_base_is_found_before_a_run_is_queued(
     store: Store, workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -1,0 +1,100 @@
+"""The training sets page: build, read, download; and what it says when a set cannot be built."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+from organism.config import DEMO_LOOP, utcnow
+from organism.digest.set_reading import list_sets
+from organism.digest.training_set_flow import freeze
+from organism.digest.training_settings import SetSettings
+from organism.records import DatasetKind
+from organism.store.loops import ensure_loop, loop_id_of
+from ui import runtime
+from ui.words import literal
+
+Visit = Callable[..., AppTest]
+
+
+def loop_id() -> str:
+    return loop_id_of(runtime.store(), DEMO_LOOP)
+
+
+def said(app: AppTest) -> str:
+    return "\n".join(str(element.value) for kind in (app.markdown, app.caption, app.header) for element in kind)
+
+
+def test_a_set_shows_what_it_is_made_of_and_where_each_row_came_from(full: Path, visit: Visit) -> None:
+    app = visit("training_sets")
+    assert not app.exception
+    [only] = list_sets(runtime.store(), loop_id())
+    figures = {metric.label: metric.value for metric in app.metric}
+    assert figures["Rows to train on"] == f"{only.n_train:,}"
+    assert figures["Users"] == f"{only.n_users_train} / {only.n_users_heldout}"
+    assert only.content_hash[:12] in said(app)
+    assert "From user" in said(app)
+    assert len(app.get("plotly_chart")) >= 4, "variant, answer, users, what was dropped"
+    assert {button.label for button in app.get("download_button")} >= {"Download JSONL", "Download Parquet"}
+    assert app.query_params["set"] == only.dataset_id
+
+
+def test_a_new_set_is_counted_first_then_frozen_and_opened(full: Path, visit: Visit) -> None:
+    app = visit("training_sets")
+    app.button(key="new_set").click().run()
+    app.selectbox(key="set_kind").set_value(DatasetKind.PREFERENCE).run()
+    app.button(key="set_count").click().run()
+    assert not app.exception
+    assert "to train on" in said(app)
+    assert len(list_sets(runtime.store(), loop_id())) == 1, "counting freezes nothing"
+    app.button(key="set_freeze").click().run()
+    assert not app.exception
+    newest = list_sets(runtime.store(), loop_id())[0]
+    assert newest.kind == DatasetKind.PREFERENCE
+    app.run()
+    assert {"Chosen", "Rejected"} <= {part.value for part in app.subheader}
+    assert "green-background[" in said(app)
+    assert literal(newest.name) in said(app)
+
+
+def test_a_set_that_cannot_be_built_is_one_sentence_on_the_form(full: Path, visit: Visit) -> None:
+    app = visit("training_sets")
+    app.button(key="new_set").click().run()
+    app.selectbox(key="set_kind").set_value(DatasetKind.PREFERENCE).run()
+    app.segmented_control(key="set_basis").set_value("reward").run()
+    app.button(key="set_freeze").click().run()
+    assert not app.exception
+    assert "drafted at least twice" in app.error[0].value
+    assert len(list_sets(runtime.store(), loop_id())) == 1
+
+
+def test_the_rows_of_both_sides_can_be_read_one_by_one(full: Path, visit: Visit) -> None:
+    visit("training_sets")
+    settings = SetSettings(kind=DatasetKind.UNPAIRED)
+    made = freeze(runtime.store(), loop_id(), settings, now=utcnow())
+    app = visit("training_sets", set=made.dataset_id)
+    app.segmented_control(key="set_side").set_value("heldout").run()
+    app.number_input(key="set_row").set_value(made.n_heldout).run()
+    assert not app.exception
+    assert {part.value for part in app.subheader} <= {"Desirable", "Undesirable"}
+    app.segmented_control(key="set_side").set_value("train").run()
+    assert not app.exception
+
+
+def test_a_link_to_an_unknown_set_shows_the_newest_and_says_so(full: Path, visit: Visit) -> None:
+    app = visit("training_sets", set="no-such-set")
+    assert not app.exception
+    assert "no\\-such\\-set" in app.warning[0].value
+    assert app.metric
+
+
+def test_a_loop_without_sets_says_how_to_make_one(empty: Path, visit: Visit) -> None:
+    visit("training_sets")
+    ensure_loop(runtime.store(), "support", utcnow())
+    app = visit("training_sets")
+    assert not app.exception
+    assert "freeze it" in app.info[0].value
+    app.button(key="new_set").click().run()
+    app.button(key="set_freeze").click().run()
+    assert not app.exception
+    assert "0 answers can be trained on" in app.error[0].value
