@@ -27,7 +27,7 @@ from organism.digest.designs import check_design
 from organism.digest.flow import reward_moments, signal_moments
 from organism.errors import InputError
 from organism.records import RewardDesign, new_id
-from organism.stats.preferences import PRIOR_L2, information, next_pair
+from organism.stats.preferences import PRIOR_L2, information, next_pair, pair_weights
 from organism.store.choices import (
     Choice,
     append_choices,
@@ -205,7 +205,8 @@ def _so_far(store: Store, loop_id: str, design: RewardDesign, choices: pd.DataFr
     left, right, chosen = _answered(store, loop_id, design, choices)
     weights = np.zeros(len(design.signals))
     if len(left):
-        weights = np.array([found.weight for found in fit_weights(design, left, right, chosen, 0).weights])
+        took_left = [word == Answer.LEFT for word in chosen]
+        weights = np.array(pair_weights(left - right, took_left, profile=False).weights)
     return weights, information(left - right, weights, PRIOR_L2)
 
 

@@ -108,12 +108,18 @@ def bradley_terry(wins: npt.ArrayLike, penalty: float = 0.0) -> Strengths:
 
 
 def pair_weights(
-    left_minus_right: npt.ArrayLike, left_chosen: npt.ArrayLike, *, l2: float | None = None, level: float = 0.95
+    left_minus_right: npt.ArrayLike,
+    left_chosen: npt.ArrayLike,
+    *,
+    l2: float | None = None,
+    level: float = 0.95,
+    profile: bool = True,
 ) -> PairWeights:
     """Logistic regression of the choice on feature differences (n × k), without intercept.
 
     `l2` / 2 · Σw² is taken off the log likelihood; left out it is 0, or SEPARABLE_L2 when the choices leave the
-    weights without a finite maximum. Raises ValueError without a choice.
+    weights without a finite maximum. Without `profile` the intervals, most of the work, stay None. Raises
+    ValueError without a choice.
     """
     x, chosen = np.asarray(left_minus_right, dtype=float), np.asarray(left_chosen, dtype=float)
     if x.ndim != 2 or not len(x) or len(x) != len(chosen):
@@ -124,7 +130,9 @@ def pair_weights(
         l2 = SEPARABLE_L2 if separable or np.linalg.matrix_rank(x) < x.shape[1] else 0.0
     weights = _minimize(lambda w: _choice_loss(w, signed, l2), x.shape[1])
     covariance: Matrix = np.linalg.inv(_choice_loss(weights, signed, l2)[2]).astype(np.float64)
-    bounds = [_profile(weights, covariance, signed, l2, i, level) for i in range(len(weights))]
+    bounds: list[tuple[float | None, float | None]] = [(None, None)] * len(weights)
+    if profile:
+        bounds = [_profile(weights, covariance, signed, l2, i, level) for i in range(len(weights))]
     return PairWeights(
         weights=tuple(weights.tolist()),
         standard_errors=tuple(np.sqrt(np.diag(covariance)).tolist()),

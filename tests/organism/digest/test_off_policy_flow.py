@@ -1,0 +1,144 @@
+"""Off-policy previews from the store: assignment probabilities in, estimates or a refusal out."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from organism.digest.off_policy_flow import off_policy
+from organism.errors import DesignError, InputError
+from organism.records import ModelVersion, RewardDesign, SignalSpec
+from organism.store.experiments import insert_experiment
+from organism.store.model_versions import insert_version
+from organism.store.propensities import read_propensities, read_regions
+
+NOW = datetime(2026, 10, 1)
+DESIGN = RewardDesign(name="kept", signals=(SignalSpec("retained_char_rate", 1.0, 0.0, 1.0),))
+VERSIONS = ("base", "scribe-1", "scribe-2")
+
+
+@pytest.fixture
+def experiment(store, events) -> str:
+    """80 users, a quarter of them on scribe-1: kept 0.8 in the north and 0.3 in the south, base 0.5 everywhere."""
+    for name in VERSIONS:
+        version = ModelVersion(
+            model_version_id=f"id-{name}",
+            loop_id=events.loop_id,
+            name=name,
+            base_path="bundled:x",
+            adapter_path=None,
+            run_id=None,
+            dataset_id=None,
+            reward_design_id=None,
+            created_at=NOW,
+        )
+        store.write(lambda cursor, version=version: insert_version(cursor, version), "model_versions")
+    row = {
+        "experiment_id": "e1",
+        "loop_id": events.loop_id,
+        "name": "first",
+        "hypothesis": "",
+        "control_version_id": "id-base",
+        "treatment_version_id": "id-scribe-1",
+        "treatment_share": 0.25,
+        "plan": {},
+        "started_at": NOW,
+        "is_synthetic": True,
+    }
+    insert_experiment(store, row)
+    rng = np.random.default_rng(2)
+    for number in range(80):
+        user, region = f"user-{number:02d}", ("north", "south")[number % 2]
+        treated = number % 8 in (0, 1)
+        mean = (0.8 if region == "north" else 0.3) if treated else 0.5
+        arm = ["e1", user, "treatment" if treated else "control", 0.25 if treated else 0.75, NOW]
+        store.execute("INSERT INTO assignments VALUES (?, ?, ?, ?, ?)", arm, "assignments")
+        for visit in range(4):
+            events.answered(
+                user,
+                retained=int(np.clip(100 * (mean + rng.normal(0, 0.05)), 0, 100)),
+                at=NOW + timedelta(hours=number, minutes=visit),
+                variant_id="scribe-1" if treated else "base",
+                experiment_id="e1",
+                region=region,
+                prompt="p" * (50 + 300 * (visit % 3)),
+            )
+    for number in range(20):
+        events.answered(f"other-{number}", retained=95, at=NOW, variant_id="scribe-2", region="north")
+    events.write()
+    return "e1"
+
+
+def by_method(found) -> dict:
+    return {estimate.method: estimate for estimate in found.estimates}
+
+
+def test_propensities_are_of_the_version_that_the_user_was_assigned_to(store, events, experiment):
+    found = read_propensities(store, events.loop_id).set_index("user_key")
+    assert found.loc["user-00", ["assigned", "other", "probability"]].tolist() == ["scribe-1", "base", 0.25]
+    assert found.loc["user-02", ["assigned", "other", "probability"]].tolist() == ["base", "scribe-1", 0.75]
+    assert read_regions(store, events.loop_id) == ["north", "south"]
+
+
+def test_a_router_by_region_gets_what_it_would_have_earned(store, events, experiment):
+    found = off_policy(store, events.loop_id, DESIGN, "region:north=scribe-1,*=base")
+    assert found.refusal is None
+    for method in ("dr", "snips"):
+        estimate = by_method(found)[method]
+        assert estimate.estimate == pytest.approx(0.65, abs=0.04)
+        assert estimate.low < 0.65 < estimate.high
+    assert found.logged.estimate == pytest.approx(0.5125, abs=0.02)
+    assert (found.n_rows, found.n_users) == (320, 80)
+    assert found.left_out == {"outside of any experiment: nobody logged how probable the variant was": 20}
+    assert found.check.max_weight == pytest.approx(4)
+
+
+def test_the_best_of_each_region_is_learned_on_users_that_do_not_judge_it(store, events, experiment):
+    found = off_policy(store, events.loop_id, DESIGN, "best:region")
+    assert "scribe-1 for north" in found.policy
+    assert "base for south" in found.policy
+    assert found.n_users < 80
+    learned = found.left_out["kept for learning the router: half of the users"]
+    assert learned + found.n_rows == 320
+
+
+def test_a_version_that_was_never_randomized_is_refused_with_the_models_guess(store, events, experiment):
+    found = off_policy(store, events.loop_id, DESIGN, "always:scribe-2")
+    assert "No overlap" in found.refusal
+    (only,) = found.estimates
+    assert only.is_model_based
+    assert only.estimate == pytest.approx(0.95, abs=0.01)
+
+
+def test_prompts_can_be_routed_by_their_length(store, events, experiment):
+    found = off_policy(store, events.loop_id, DESIGN, "length:short=scribe-1,medium=base,long=base")
+    assert found.refusal is None
+    assert {row.segment for row in found.segments} == {"short", "medium", "long"}
+
+
+def test_equal_seeds_give_equal_previews(store, events, experiment):
+    first, second = (off_policy(store, events.loop_id, DESIGN, "mix:base=1,scribe-1=1", seed=4) for _ in range(2))
+    assert first == second
+
+
+def test_bad_policies_and_designs_are_sentences(store, events, experiment):
+    with pytest.raises(InputError, match="is no policy; write one of"):
+        off_policy(store, events.loop_id, DESIGN, "sometimes")
+    with pytest.raises(InputError, match="no variant is called 'ghost'"):
+        off_policy(store, events.loop_id, DESIGN, "always:ghost")
+    with pytest.raises(InputError, match="says nothing for region south"):
+        off_policy(store, events.loop_id, DESIGN, "region:north=base")
+    none = RewardDesign(name="nothing", signals=(SignalSpec("retained_char_rate", 0.0, 0.0, 1.0),))
+    with pytest.raises(DesignError, match="positive weight"):
+        off_policy(store, events.loop_id, none, "always:base")
+
+
+def test_a_loop_without_an_experiment_is_refused(store, events):
+    for number in range(30):
+        events.answered(f"user-{number}", variant_id="base", region="north")
+    events.write()
+    found = off_policy(store, events.loop_id, DESIGN, "always:base")
+    assert "without logged probabilities" in found.refusal
+    assert found.estimates == []
+    with pytest.raises(InputError, match="run an experiment first"):
+        off_policy(store, events.loop_id, DESIGN, "best:region")
