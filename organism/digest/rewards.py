@@ -103,14 +103,16 @@ def reward(design: RewardDesign, row: Mapping[str, float | None]) -> float | Non
 
 def moments_of_users(sums: pd.DataFrame, signals: Sequence[str]) -> RewardMoments:
     """The moments of per-user sums: columns variant, user_key, then one for each signal (in that order), n_rows."""
-    keys, _ = pd.factorize(sums["user_key"])
+    keys, users = pd.factorize(sums["user_key"])
     table = sums.drop(columns=["variant", "user_key"]).to_numpy(dtype=float)
     rows = {str(name): np.asarray(at) for name, at in sums.groupby("variant", sort=True).indices.items()}
     shared: dict[tuple[str, str], Moments] = {}
     for a, b in combinations(sorted(rows), 2):
-        _, at_a, at_b = np.intersect1d(keys[rows[a]], keys[rows[b]], assume_unique=True, return_indices=True)
-        if len(at_a):
-            shared[a, b] = moments(np.hstack([table[rows[a][at_a]], table[rows[b][at_b]]]))
+        of_a = np.full(len(users), -1)
+        of_a[keys[rows[a]]] = rows[a]
+        beside = of_a[keys[rows[b]]]
+        if (both := beside >= 0).any():
+            shared[a, b] = moments(np.hstack([table[beside[both]], table[rows[b][both]]]))
     return RewardMoments(tuple(signals), {name: moments(table[at]) for name, at in rows.items()}, shared)
 
 
