@@ -267,37 +267,6 @@ def before_and_after(
     return figure
 
 
-def rewards(frame: pd.DataFrame, palette: Palette) -> go.Figure:
-    """Mean reward by version, the live design in slate and the draft in teal.
-
-    Columns: variant, live, live_low, live_high, draft, draft_low, draft_high.
-    """
-    figure = blank(palette, height=110 + 66 * len(frame))
-    for name, label, color in (("live", "Live design", palette.control), ("draft", "Your draft", palette.treatment)):
-        figure.add_bar(
-            y=frame["variant"],
-            x=frame[name],
-            orientation="h",
-            name=label,
-            marker={"color": color, "cornerradius": 4},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": frame[f"{name}_high"] - frame[name],
-                "arrayminus": frame[name] - frame[f"{name}_low"],
-                "color": palette.text,
-                "thickness": 1.2,
-                "width": 4,
-            },
-            customdata=frame[[f"{name}_low", f"{name}_high"]],
-            hovertemplate="%{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})",
-        )
-    figure.update_layout(barmode="group", bargap=0.35, bargroupgap=0.12)
-    figure.update_xaxes(range=[0, 1], title="Mean reward, 95% interval by user", showgrid=True)
-    figure.update_yaxes(autorange="reversed", showgrid=False, title=None)
-    return figure
-
-
 def shares(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     """One stacked bar that says what a whole is made of, in the order given; columns part, answers."""
     tones = (palette.treatment, palette.control, *palette.others)

@@ -140,6 +140,16 @@ def _answer(name: str, args: Any, kwargs: Any, path: str, version: int, _questio
     return _question(_opened(path).store, *args, **kwargs)
 
 
+def hold(question: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The same for a large answer: one for all readers instead of a copy each, so nobody may change it."""
+    return _held(_name(question), args, kwargs, str(place().path), data_version(), question)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _held(name: str, args: Any, kwargs: Any, path: str, version: int, _question: Callable[..., Any]) -> Any:
+    return _question(_opened(path).store, *args, **kwargs)
+
+
 def figure(draw: Callable[..., go.Figure], data: Any, *options: Any, about: tuple[Any, ...] = ()) -> go.Figure:
     """A chart of this data in the reader's theme, kept until the data changes; `about` names what it shows."""
     dark = st.context.theme.type == "dark"

@@ -48,18 +48,6 @@ def test_a_dropped_file_becomes_events(open_page: Open, tmp_path: Path) -> None:
     expect(page.get_by_text("2 new, 0 already here, 0 in quarantine.")).to_be_visible()
 
 
-def test_a_design_is_drafted_by_slider_and_saved_with_a_reason(
-    open_page: Open, wait_until_drawn: Callable[[Page], None]
-) -> None:
-    page = open_page("/reward")
-    page.get_by_role("slider", name="Price").press("ArrowRight")
-    page.wait_for_url(re.compile("w_price=0.25"))
-    wait_until_drawn(page)
-    page.get_by_label("What should get better?").fill("Cheaper drafts")
-    page.get_by_role("button", name="Save as version 1").click()
-    expect(page.get_by_text("Version 1 is live.")).to_be_visible()
-
-
 def test_a_run_is_started_survives_a_reload_and_is_stopped(
     open_page: Open, wait_until_drawn: Callable[[Page], None]
 ) -> None:

@@ -1,52 +1,231 @@
-"""The reward designer: a draft is a link, and saving makes a version."""
+"""The reward designer: a draft is a link, four views show what it changes, and saving makes a version."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
-from organism.config import DEMO_LOOP
-from organism.digest.designs import group_weights
-from organism.digest.flow import live_design
+from organism.config import DEMO_LOOP, utcnow
+from organism.digest.design_files import to_link
+from organism.digest.designs import DEFAULT_DESIGN, group_weights
+from organism.digest.flow import live_design, save_design
+from organism.ingest.flow import ingest
+from organism.records import Constraint, EventKind, SignalSpec
 from organism.store.loops import loop_id_of
 from organism.store.reward_designs import read_designs
 from ui import runtime
 
 Visit = Callable[..., AppTest]
+VIEWS = ("Who wins", "Trade-offs", "What would it grow?", "Signals")
+SAVE = "FormSubmitter:save-Save"
+SPEEDY = replace(
+    DEFAULT_DESIGN, signals=(*DEFAULT_DESIGN.signals, SignalSpec("ttft_ms", 0.3, worst=900, best=50, missing=0.5))
+)
 
 
 def test_moving_a_weight_changes_the_draft_but_not_what_is_live(full: Path, visit: Visit) -> None:
     app = visit("reward")
-    assert app.button(key="FormSubmitter:save-Save as version 1").disabled
+    assert "The draft is the live design." in said(app)
+    assert SAVE not in [button.key for button in app.button]
     app.slider(key="w_price").set_value(0.9).run()
     assert not app.exception
-    assert not app.button(key="FormSubmitter:save-Save as version 1").disabled
+    assert "cost\\_usd 0\\.20 → 0\\.90" in said(app)
+    assert SAVE in [button.key for button in app.button]
     assert live_design(runtime.store(), loop_id()).name == "default"
 
 
-def test_the_link_to_a_draft_opens_that_draft(full: Path, visit: Visit) -> None:
+def test_the_link_to_moved_weights_opens_that_draft(full: Path, visit: Visit) -> None:
     app = visit("reward", w_price="0.9", w_quality="0.1")
     assert (app.slider(key="w_price").value, app.slider(key="w_quality").value) == (0.9, 0.1)
-    assert any("Price 75%" in caption.value for caption in app.caption)
+    assert "Price 75%" in said(app)
 
 
-def test_saving_a_draft_with_its_reason_makes_the_next_version_live(full: Path, visit: Visit) -> None:
-    app = visit("reward", w_price="0.6")
-    app.text_input[0].set_value("Cheaper drafts")
-    app.text_input[1].set_value("Ana")
-    app.button(key="FormSubmitter:save-Save as version 1").click().run()
+def test_a_link_carries_a_draft_with_other_signals(full: Path, visit: Visit) -> None:
+    app = visit("reward", draft=to_link(SPEEDY))
     assert not app.exception
-    assert app.success[0].value == "Version 1 is live."
+    assert not app.warning
+    assert app.slider(key="w_performance").value == 0.5
+    assert "ttft" in said(app)
+
+
+def test_a_broken_link_is_one_sentence_and_the_live_design_is_shown(full: Path, visit: Visit) -> None:
+    app = visit("reward", draft="no-such-draft")
+    assert not app.exception
+    assert len(app.warning) == 1
+    assert "The draft is the live design." in said(app)
+
+
+def test_a_preset_moves_the_sliders_and_live_leads_back(full: Path, visit: Visit) -> None:
+    app = visit("reward")
+    pills = app.button_group(key="preset")
+    pills.set_value("Performance").run()
+    assert not app.exception
+    assert app.slider(key="w_performance").value == pytest.approx(0.6)
+    assert "draft" in app.query_params
+    app.button_group(key="preset").set_value("Live").run()
+    assert app.slider(key="w_performance").value == pytest.approx(0.2)
+    assert "draft" not in app.query_params
+    assert "The draft is the live design." in said(app)
+
+
+def test_saving_a_draft_with_its_reason_and_name_makes_the_next_version_live(full: Path, visit: Visit) -> None:
+    app = visit("reward", w_price="0.6")
+    fill(app, "What should get better?", "Cheaper drafts")
+    fill(app, "Name of the design", "cheap")
+    fill(app, "Your name", "Ana")
+    app.button(key=SAVE).click().run()
+    assert not app.exception
+    assert "Version 1 is live\\." in [box.value for box in app.success]
     saved = read_designs(runtime.store(), loop_id()).iloc[0]
-    assert (saved["note"], saved["author"]) == ("Cheaper drafts", "Ana")
+    assert (saved["note"], saved["name"], saved["author"]) == ("Cheaper drafts", "cheap", "Ana")
     assert group_weights(live_design(runtime.store(), loop_id()))["price"] == 0.6
 
 
-def test_no_weight_at_all_is_one_sentence(full: Path, visit: Visit) -> None:
-    app = visit("reward", w_price="0.0", w_performance="0.0", w_quality="0.0")
+def test_a_draft_is_not_saved_without_saying_what_should_get_better(full: Path, visit: Visit) -> None:
+    app = visit("reward", w_price="0.6")
+    app.button(key=SAVE).click().run()
     assert not app.exception
-    assert "positive weight" in app.error[0].value
+    assert app.error[0].value
+    assert read_designs(runtime.store(), loop_id()).empty
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_weight_at_all_is_one_sentence_in_every_view(full: Path, visit: Visit, view: str) -> None:
+    app = visit("reward", view=view, w_price="0.0", w_performance="0.0", w_quality="0.0")
+    assert not app.exception
+    if view != "What would it grow?":  # Without a pool there is nothing to weigh.
+        assert "positive weight" in app.error[0].value
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_drawn_for_a_moved_draft(full: Path, visit: Visit, view: str) -> None:
+    app = visit("reward", view=view, w_price="0.7")
+    assert not app.exception
+    assert not app.error
+    assert app.button_group(key="view").value == view
+
+
+def test_a_variant_that_breaks_a_guardrail_may_not_win(full: Path, visit: Visit) -> None:
+    free = visit("reward")
+    winner = metric(free, "Would win")
+    assert winner == "scribe-1"
+    barred = replace(DEFAULT_DESIGN, constraints=(Constraint("retained_char_rate", at_most=0.6),))
+    app = visit("reward", draft=to_link(barred))
+    assert not app.exception
+    assert metric(app, "Wins today") == winner
+    assert metric(app, "Would win") == "base"
+    assert "scribe-1 may not win" in said(app)
+
+
+def test_one_variant_alone_is_told_so(empty: Path, visit: Visit) -> None:
+    drafts(n_users=3, variants=("base",))
+    app = visit("reward")
+    assert not app.exception
+    assert "Only one version" in app.info[0].value
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_one_user_of_two_variants_gives_no_interval_and_no_traceback(empty: Path, visit: Visit, view: str) -> None:
+    drafts(n_users=1, variants=("base", "tuned"))
+    app = visit("reward", view=view, w_price="0.6")
+    assert not app.exception
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_drafts_that_nobody_answered_are_no_error(empty: Path, visit: Visit, view: str) -> None:
+    drafts(n_users=3, variants=("base", "tuned"), answered=False)
+    app = visit("reward", view=view)
+    assert not app.exception
+    assert not app.error
+    if view != "Signals":
+        assert app.info
+
+
+def test_two_saved_versions_are_compared_in_words(full: Path, visit: Visit) -> None:
+    now = utcnow()
+    visit("reward")
+    store = runtime.store()
+    save_design(store, loop_id(), replace(DEFAULT_DESIGN, note="First"), now=now)
+    save_design(store, loop_id(), replace(SPEEDY, note="Faster"), now=now)
+    app = visit("reward")
+    assert "\\+ ttft\\_ms 0\\.30" in said(app)
+    app.selectbox(key="compare_before").set_value(2).run()
+    assert "These two are the same recipe." in said(app)
+
+
+def test_a_signal_in_sql_is_defined_on_the_page_and_removed_again(full: Path, visit: Visit) -> None:
+    app = visit("reward", view="Signals")
+    fill(app, "Name of the signal", "short_note")
+    next(area for area in app.text_area if area.label == "Expression").set_value(
+        "CASE WHEN length(interaction.output) < 200 THEN 1 ELSE 0 END"
+    )
+    app.button(key="FormSubmitter:define_signal-Define").click().run()
+    assert not app.exception
+    assert "short_note" in str(app.dataframe[0].value["signal"].tolist())
+    app.button(key="remove_short_note").click().run()
+    assert not app.exception
+    assert "short_note" not in app.dataframe[0].value["signal"].tolist()
+
+
+def test_a_bad_expression_is_one_sentence(full: Path, visit: Visit) -> None:
+    app = visit("reward", view="Signals")
+    fill(app, "Name of the signal", "thief")
+    next(area for area in app.text_area if area.label == "Expression").set_value("read_text('/etc/passwd')")
+    app.button(key="FormSubmitter:define_signal-Define").click().run()
+    assert not app.exception
+    assert len(app.error) == 1
 
 
 def loop_id() -> str:
     return loop_id_of(runtime.store(), DEMO_LOOP)
+
+
+def said(app: AppTest) -> str:
+    """All sentences of the page in one text."""
+    return "\n".join(str(element.value) for kind in (app.caption, app.markdown, app.success) for element in kind)
+
+
+def metric(app: AppTest, label: str) -> str:
+    return str(next(found.value for found in app.metric if found.label == label))
+
+
+def fill(app: AppTest, label: str, text: str) -> None:
+    next(box for box in app.text_input if box.label == label).set_value(text)
+
+
+def drafts(*, n_users: int, variants: tuple[str, ...], answered: bool = True) -> None:
+    """Two drafts of each user under each variant, accepted as they are unless nobody answered."""
+    now = utcnow()
+    rows = [
+        {
+            "loop": DEMO_LOOP,
+            "source": "test",
+            "external_id": f"{variant}-{user}-{n}",
+            "user_key": f"user-{user}",
+            "variant_id": variant,
+            "occurred_at": now,
+            "prompt": "Why?",
+            "output": f"Because of the cough that lasted for {n + user} weeks.",
+            "latency_ms": 300.0 + 10 * n + user,
+            "cost_usd": 0.0002,
+        }
+        for variant in variants
+        for user in range(n_users)
+        for n in range(2)
+    ]
+    ingest(runtime.store(), EventKind.INTERACTIONS, rows, now=now).result()
+    if answered:
+        answers = [
+            {
+                "source": "test",
+                "external_id": f"answer-{row['external_id']}",
+                "interaction_external_id": row["external_id"],
+                "kind": "edit",
+                "final_text": row["output"],
+                "occurred_at": now,
+            }
+            for row in rows
+        ]
+        ingest(runtime.store(), EventKind.FEEDBACK, answers, now=now).result()

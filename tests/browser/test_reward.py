@@ -1,0 +1,51 @@
+"""What a person does on the reward designer, in a real browser."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Page]
+VIEWS = ("Trade-offs", "What would it grow?", "Signals")
+
+
+def test_a_draft_by_slider_travels_in_its_link_through_the_views_and_is_saved_with_a_reason(
+    open_page: Open, wait_until_drawn: Callable[[Page], None]
+) -> None:
+    page = open_page("/reward")
+    page.get_by_role("slider", name="Price").press("ArrowRight")
+    page.wait_for_url(re.compile("w_price=0.25"))
+    expect(page.get_by_text("cost_usd 0.20 → 0.25")).to_be_visible()
+    page.reload()
+    wait_until_drawn(page)
+    expect(page.get_by_role("slider", name="Price")).to_have_value("0.25")
+    for view in VIEWS:
+        page.get_by_role("radio", name=view).click()
+        wait_until_drawn(page)
+    page.get_by_role("button", name="Save as version 1").click()
+    page.get_by_label("What should get better?").fill("Cheaper drafts")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("Version 1 is live.")).to_be_visible()
+    expect(page.get_by_text("The draft is the live design.")).to_be_visible()
+
+
+def test_a_preset_is_a_link_that_another_person_opens(
+    open_page: Open, wait_until_drawn: Callable[[Page], None]
+) -> None:
+    page = open_page("/reward")
+    page.get_by_role("radio", name="Performance").click()
+    page.wait_for_url(re.compile("draft="))
+    expect(page.get_by_role("slider", name="Performance")).to_have_value("0.6")
+    other = open_page(page.url.replace(page.url.split("/reward")[0], ""))
+    expect(other.get_by_role("slider", name="Performance")).to_have_value("0.6")
+
+
+def test_the_tables_of_signals_and_guardrails_open_and_apply_what_stands_there(open_page: Open) -> None:
+    page = open_page("/reward")
+    page.get_by_text("Signals, anchors and missing values").click()
+    expect(page.get_by_test_id("stDataFrame")).not_to_have_count(0)
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("The draft is the live design.")).to_be_visible()
