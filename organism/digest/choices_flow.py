@@ -116,7 +116,7 @@ def pair_for(
     choices = read_choices(store, loop_id, kind.value)
     mine = choices[choices["actor"] == actor.strip()]
     asked = {frozenset(pair) for pair in zip(mine["left_id"], mine["right_id"], strict=True)}
-    rng = _rng(loop_id, kind, len(choices))
+    rng = _rng(kind, len(choices))
     pool = _pool(store, loop_id, design, kind, rng)
     pairs = candidate_pairs(pool.ids, pool.kinds, asked, rng=rng, n=CANDIDATES)
     if not pairs:

@@ -109,7 +109,7 @@ def test_the_asked_pairs_bring_the_weights_back(store, events, drafts):
 
 
 def test_the_pair_that_is_asked_teaches_more_than_a_drawn_one(store, events, drafts):
-    """Same number of choices, tighter weights."""
+    """Same number of choices, more information about the weights."""
     choose(store, events.loop_id, 30, actor="asked")
     rng = np.random.default_rng(3)
     for number in range(30):
@@ -123,13 +123,15 @@ def test_the_pair_that_is_asked_teaches_more_than_a_drawn_one(store, events, dra
             actor="drawn",
             now=NOW + timedelta(seconds=number),
         )
-    width = {}
-    for actor in ("asked", "drawn"):
-        ids = read_choices(store, events.loop_id)
-        ids = ids[ids["actor"] == actor]
-        rows = store.frame("SELECT interaction_id::VARCHAR AS id, retained_char_rate AS r FROM signals").set_index("id")
-        width[actor] = (rows.loc[ids["left_id"], "r"].to_numpy() - rows.loc[ids["right_id"], "r"].to_numpy()).var()
-    assert width["asked"] > 1.5 * width["drawn"]
+    known = {}
+    rows = store.frame(
+        "SELECT interaction_id::VARCHAR AS id, retained_char_rate AS r, latency_ms / 2000 AS t FROM signals"
+    )
+    table = rows.set_index("id")
+    for actor, choices in read_choices(store, events.loop_id).groupby("actor"):
+        apart = table.loc[choices["left_id"]].to_numpy() - table.loc[choices["right_id"]].to_numpy()
+        known[actor] = np.linalg.det(apart.T @ apart)
+    assert known["asked"] > 1.5 * known["drawn"]
 
 
 def test_only_the_named_peoples_choices_count_and_strangers_are_named(store, events, drafts):
