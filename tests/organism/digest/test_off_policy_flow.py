@@ -1,72 +1,19 @@
 """Off-policy previews from the store: assignment probabilities in, estimates or a refusal out."""
 
-from datetime import datetime, timedelta
-
-import numpy as np
 import pytest
 
 from organism.digest.off_policy_flow import off_policy
 from organism.errors import DesignError, InputError
-from organism.records import ModelVersion, RewardDesign, SignalSpec
-from organism.store.experiments import insert_experiment
-from organism.store.model_versions import insert_version
+from organism.records import RewardDesign, SignalSpec
 from organism.store.propensities import read_propensities, read_regions
+from tests.organism.digest.routed import serve_experiment
 
-NOW = datetime(2026, 10, 1)
 DESIGN = RewardDesign(name="kept", signals=(SignalSpec("retained_char_rate", 1.0, 0.0, 1.0),))
-VERSIONS = ("base", "scribe-1", "scribe-2")
 
 
 @pytest.fixture
 def experiment(store, events) -> str:
-    """80 users, a quarter of them on scribe-1: kept 0.8 in the north and 0.3 in the south, base 0.5 everywhere."""
-    for name in VERSIONS:
-        version = ModelVersion(
-            model_version_id=f"id-{name}",
-            loop_id=events.loop_id,
-            name=name,
-            base_path="bundled:x",
-            adapter_path=None,
-            run_id=None,
-            dataset_id=None,
-            reward_design_id=None,
-            created_at=NOW,
-        )
-        store.write(lambda cursor, version=version: insert_version(cursor, version), "model_versions")
-    row = {
-        "experiment_id": "e1",
-        "loop_id": events.loop_id,
-        "name": "first",
-        "hypothesis": "",
-        "control_version_id": "id-base",
-        "treatment_version_id": "id-scribe-1",
-        "treatment_share": 0.25,
-        "plan": {},
-        "started_at": NOW,
-        "is_synthetic": True,
-    }
-    insert_experiment(store, row)
-    rng = np.random.default_rng(2)
-    for number in range(80):
-        user, region = f"user-{number:02d}", ("north", "south")[number % 2]
-        treated = number % 8 in (0, 1)
-        mean = (0.8 if region == "north" else 0.3) if treated else 0.5
-        arm = ["e1", user, "treatment" if treated else "control", 0.25 if treated else 0.75, NOW]
-        store.execute("INSERT INTO assignments VALUES (?, ?, ?, ?, ?)", arm, "assignments")
-        for visit in range(4):
-            events.answered(
-                user,
-                retained=int(np.clip(100 * (mean + rng.normal(0, 0.05)), 0, 100)),
-                at=NOW + timedelta(hours=number, minutes=visit),
-                variant_id="scribe-1" if treated else "base",
-                experiment_id="e1",
-                region=region,
-                prompt="p" * (50 + 300 * (visit % 3)),
-            )
-    for number in range(20):
-        events.answered(f"other-{number}", retained=95, at=NOW, variant_id="scribe-2", region="north")
-    events.write()
-    return "e1"
+    return serve_experiment(store, events)
 
 
 def by_method(found) -> dict:

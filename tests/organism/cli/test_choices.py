@@ -1,0 +1,71 @@
+"""`organism reward choose`, `choices`, `weights` and `off-policy`: words, JSON, exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from organism.cli.main import main
+from organism.config import workspace
+from organism.store.loops import ensure_loop
+from organism.store.schema import open_store
+from tests.organism.conftest import START, Events
+from tests.organism.digest.routed import serve_experiment
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A workspace with an experiment, and its interactions by id."""
+    folder = tmp_path_factory.mktemp("cli") / "w"
+    folder.mkdir()
+    store = open_store(workspace(folder).database)
+    serve_experiment(store, Events(store, loop_id=ensure_loop(store, "notes", START)))
+    ids = [row[0] for row in store.rows("SELECT interaction_id::VARCHAR FROM interactions ORDER BY 1 LIMIT 8")]
+    store.close()
+    return folder, ids
+
+
+def run(capsys: Any, place: tuple[Path, list[str]], *words: str) -> tuple[int, str, str]:
+    code = main(["reward", *words, "--loop", "notes", "--workspace", str(place[0]), "--no-demo"])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_choices_are_kept_listed_and_turned_into_weights(place, capsys):
+    ids = place[1]
+    assert "Nobody chose yet" in run(capsys, place, "choices")[1]
+    assert run(capsys, place, "weights")[0] == 2
+    for number in range(4):
+        sides = (ids[2 * number], ids[2 * number + 1], "--better", ("left", "right")[number % 2], "--by", "Ana")
+        code, words, _ = run(capsys, place, "choose", *sides)
+        assert code == 0
+    assert "Ana has made 4 choices" in words
+    listed = json.loads(run(capsys, place, "choices", "--json")[1])
+    assert len(listed["choices"]) == 4
+    code, words, _ = run(capsys, place, "weights", "--by", "Ana")
+    assert code == 0
+    assert "retained_char_rate" in words
+    assert "loose" in words
+    told = json.loads(run(capsys, place, "weights", "--json")[1])
+    assert (told["n_pairs"], {"weight", "low", "high", "n_more"} <= told["weights"][0].keys()) == (4, True)
+
+
+def test_bad_choices_exit_with_two_and_one_sentence(place, capsys):
+    code, _, complaint = run(capsys, place, "choose", place[1][0], "ghost", "--better", "left", "--by", "Ana")
+    assert code == 2
+    assert complaint.count("\n") == 1
+    assert "ghost" in complaint
+    assert run(capsys, place, "weights", "--by", "Bob")[0] == 2
+
+
+def test_off_policy_prints_the_estimate_or_the_refusal(place, capsys):
+    code, words, _ = run(capsys, place, "off-policy", "--policy", "region:north=scribe-1,*=base")
+    assert code == 0
+    assert "Doubly robust (DR)" in words
+    assert "effective users" in words
+    assert "re-weighting the same drafts is exact" in words
+    told = json.loads(run(capsys, place, "off-policy", "--policy", "always:scribe-2", "--json")[1])
+    assert "No overlap" in told["refusal"]
+    code, _, complaint = run(capsys, place, "off-policy", "--policy", "sometimes")
+    assert (code, "is no policy" in complaint) == (2, True)
