@@ -4,7 +4,19 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
-from organism.api import choices, datasets, drafts, experiments, models, off_policy, rewards, runs, signals, validity
+from organism.api import (
+    choices,
+    datasets,
+    drafts,
+    experiments,
+    models,
+    off_policy,
+    rewards,
+    runs,
+    signals,
+    validity,
+    weights,
+)
 from organism.api.app import create_api
 from organism.api.parts import Parts
 from organism.config import Workspace
@@ -13,6 +25,7 @@ from organism.store.database import Store
 
 ROUTERS = (
     rewards.router,
+    weights.router,
     signals.router,
     validity.router,
     choices.router,

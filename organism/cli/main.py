@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from organism import __version__
-from organism.cli import choices, commands, datasets, rewards, serve, signals, turns, validity
+from organism.cli import choices, commands, datasets, rewards, serve, signals, turns, validity, weights
 from organism.cli.output import Result
 from organism.errors import DesignError, InputError, OrganismError
 from organism.wire import as_json
@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _experiment_commands(command)
     reward = group("reward", "reward designs: what they are, what they would change, whether they are right")
     rewards.add_to(reward)
+    weights.add_to(reward)
     choices.add_to(reward)
     validity.add_to(reward)
     signals.add_to(reward)

@@ -40,32 +40,33 @@ def add_to(command: Any) -> None:
 
 def check(args: argparse.Namespace) -> Result:
     """The answer, each outcome's word with its figures, and what experiments say."""
-    text = _text(args.ref)
+    text = text_of(args.ref)
     with opened(args) as place:
         loop = loop_of(place.store, args.loop)
-        found = check_validity(place.store, loop, _design(args.ref, text, place, loop))
+        found = check_validity(place.store, loop, chosen_design(args.ref, text, place, loop))
     return Result(_validity_in_words(found), found._asdict())
 
 
 def audit(args: argparse.Namespace) -> Result:
     """A verdict a version with its checks."""
-    text = _text(args.ref)
+    text = text_of(args.ref)
     with opened(args) as place:
         loop = loop_of(place.store, args.loop)
-        design = _design(args.ref, text, place, loop)
+        design = chosen_design(args.ref, text, place, loop)
         found = audit_versions(place.store, loop, design, variant=args.variant, reference=args.reference)
     words = "\n\n".join(_audit_in_words(audit) for audit in found) or "There is no second variant to audit yet."
     data = {"design_id": design.id, "design": design.name, "what_it_is": AFTER_THE_FACT}
     return Result(f"{words}\n\n{AFTER_THE_FACT}", {**data, "audits": found, "rules": RULES, "checks": CHECKS})
 
 
-def _text(ref: str) -> str | None:
+def text_of(ref: str) -> str | None:
     """The text of the file of this name, or of standard input; None where a design of the loop is meant."""
     is_file = ref == STDIN or Path(ref).suffix.lower() in (".toml", ".json") or Path(ref).is_file()
     return read_design(ref) if is_file else None
 
 
-def _design(ref: str, text: str | None, place: Place, loop_id: str) -> RewardDesign:
+def chosen_design(ref: str, text: str | None, place: Place, loop_id: str) -> RewardDesign:
+    """The design that the text spells out, or without a text the loop's one of this name."""
     return find_design(place.store, loop_id, ref) if text is None else design_of(text, ref, place, loop_id)
 
 

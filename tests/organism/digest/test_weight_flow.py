@@ -1,0 +1,46 @@
+import pytest
+
+from organism.digest.designs import DEFAULT_DESIGN, weighted
+from organism.digest.flow import reward_moments
+from organism.digest.rewards import component_shares
+from organism.digest.weight_flow import map_weights
+from organism.digest.weight_space import flips
+from organism.errors import DesignError
+from organism.records import Constraint, RewardDesign
+
+
+def fill(events) -> None:
+    """Tuned keeps more and costs more; twelve users a version."""
+    for n in range(12):
+        events.answered(f"a{n}", 40 + n, variant_id="base", latency_ms=900.0 + n, cost_usd=0.0002 + n / 1e6)
+        events.answered(f"b{n}", 70 + n, variant_id="tuned", latency_ms=900.0 + n, cost_usd=0.0003 + n / 1e6)
+    events.write()
+
+
+def test_the_map_of_a_design_is_that_of_its_moments(store, events):
+    fill(events)
+    found = map_weights(store, events.loop_id, DEFAULT_DESIGN, steps=6)
+    users = reward_moments(store, events.loop_id, DEFAULT_DESIGN.signals)
+    assert (found.design_id, found.winner, found.barred) == (DEFAULT_DESIGN.id, "tuned", [])
+    assert found.component_shares == component_shares(users, DEFAULT_DESIGN)
+    assert found.flips == flips(users, DEFAULT_DESIGN)
+    assert {"cost_usd", "price"} <= {flip.name for flip in found.flips}
+    assert len(found.mixes) == 28
+    assert set(found.mixes["winner"].dropna()) == {"base", "tuned"}
+
+
+def test_a_variant_that_breaks_a_guardrail_wins_nowhere(store, events):
+    fill(events)
+    guarded = RewardDesign(
+        name="guarded", signals=DEFAULT_DESIGN.signals, constraints=(Constraint("cost_usd", at_most=0.00025),)
+    )
+    found = map_weights(store, events.loop_id, guarded, steps=3)
+    assert (found.winner, found.barred, found.flips, found.clear_edges) == ("base", ["tuned"], [], [])
+    assert set(found.mixes["winner"].dropna()) == {"base"}
+
+
+def test_an_empty_history_has_no_winner_and_no_weights_are_a_sentence(store, events):
+    found = map_weights(store, events.loop_id, DEFAULT_DESIGN)
+    assert (found.winner, found.effective_signals, found.component_shares, len(found.mixes)) == (None, None, {}, 0)
+    with pytest.raises(DesignError, match="positive weight"):
+        map_weights(store, events.loop_id, weighted(DEFAULT_DESIGN, price=0, performance=0, quality=0))
