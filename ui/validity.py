@@ -21,10 +21,10 @@ from ui.words import literal, sentence
 
 DRAFT = "draft"
 ANSWERS: Mapping[Answer, tuple[str, str, str]] = {
-    Answer.YES: ("green", "check_circle", "Yes, as far as anyone can say"),
-    Answer.IN_PART: ("orange", "rule", "In part"),
+    Answer.YES: ("green", "check_circle", "Yes, as far as this data can say"),
+    Answer.IN_PART: ("orange", "rule", "Only in part"),
     Answer.NO: ("red", "cancel", "No"),
-    Answer.CANNOT_SAY: ("gray", "help", "Nobody can say yet"),
+    Answer.CANNOT_SAY: ("gray", "help", "This data cannot say yet"),
 }
 VERDICTS: Mapping[Verdict, tuple[str, str]] = {
     Verdict.HACK: ("red", "gpp_bad"),

@@ -47,7 +47,7 @@ def correlations(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     figure.update_xaxes(title="Rank correlation, 95% interval", showgrid=True, range=_room(frame))
     figure.update_yaxes(
         tickvals=list(places),
-        ticktext=list(frame["name"]),
+        ticktext=[name.replace(" (", "<br>(") for name in frame["name"]],
         range=[len(frame) - 0.5, -0.5],
         showgrid=False,
         title=None,

@@ -18,6 +18,7 @@ from organism.digest.audit_checks import (
     Checked,
     Finding,
     Pair,
+    comparable,
     compared,
     drafts_shown,
     run_checks,
@@ -95,21 +96,6 @@ def audit(rows: pd.DataFrame, design: RewardDesign, *, variant: str, reference: 
         reward=pair.reward,
         checks=checks,
         what_it_is=AFTER_THE_FACT,
-    )
-
-
-def comparable(rows: pd.DataFrame, variant: str, reference: str) -> tuple[pd.DataFrame, str]:
-    """The rows to compare and, in words, what makes them comparable: shared experiments, or nothing but chance."""
-    both = rows[rows["variant"].isin([variant, reference])]
-    inside = both.dropna(subset=["experiment_id"])
-    arms = inside.groupby("experiment_id")["variant"].nunique()
-    shared = inside[inside["experiment_id"].isin(arms.index[arms == 2])]
-    users = shared.groupby("variant")["user_key"].nunique()
-    if len(users) == 2 and users.min() >= MIN_USERS:
-        return shared, "the interactions of experiments that ran both versions"
-    return both, (
-        "all interactions of both versions; no experiment ran them side by side, so other users or weeks may explain "
-        "a difference"
     )
 
 

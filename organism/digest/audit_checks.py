@@ -67,7 +67,7 @@ CHECKS: Mapping[Check, str] = {
     ),
     Check.OFFER: (
         "fail: drafts shown or written share are surely down while acceptance or retained characters are surely up; "
-        "warn: while they only hold"
+        f"warn: while one of these two holds (a change of {HOLDS} or more)"
     ),
 }
 
@@ -241,10 +241,11 @@ def _offer(pair: Pair) -> Checked:
         return Checked(Check.OFFER, "", Finding.OK, f"No less is offered: {words}.", figures)
     if any(surely_up(change) for change in taken.values()):
         return Checked(Check.OFFER, less[0], Finding.FAIL, f"Less is offered, and that pays: {words}.", figures)
-    if any(change.effect is not None and change.effect >= HOLDS for change in taken.values()):
-        return Checked(
-            Check.OFFER, less[0], Finding.WARN, f"Less is offered at no loss of acceptance: {words}.", figures
-        )
+    if holding := [
+        spoken(name) for name, change in taken.items() if change.effect is not None and change.effect >= HOLDS
+    ]:
+        words = f"Less is offered while {' and '.join(holding)} holds: {words}."
+        return Checked(Check.OFFER, less[0], Finding.WARN, words, figures)
     return Checked(Check.OFFER, less[0], Finding.OK, f"Less is offered, and acceptance fell with it: {words}.", figures)
 
 
@@ -280,7 +281,22 @@ def _moved(change: Comparison) -> str:
     return f"{word}, {change.effect:+.3f} ({change.ci_low:+.3f} to {change.ci_high:+.3f})"
 
 
-def compared(rows: pd.DataFrame, column: str, is_variant: Numbers) -> Comparison:
+def comparable(rows: pd.DataFrame, variant: str, reference: str) -> tuple[pd.DataFrame, str]:
+    """The rows to compare and, in words, what makes them comparable: shared experiments, or nothing but chance."""
+    both = rows[rows["variant"].isin([variant, reference])]
+    inside = both.dropna(subset=["experiment_id"])
+    arms = inside.groupby("experiment_id")["variant"].nunique()
+    shared = inside[inside["experiment_id"].isin(arms.index[arms == 2])]
+    users = shared.groupby("variant")["user_key"].nunique()
+    if len(users) == 2 and users.min() >= MIN_USERS:
+        return shared, "the interactions of experiments that ran both versions"
+    return both, (
+        "all interactions of both versions; no experiment ran them side by side, so other users or weeks may explain "
+        "a difference"
+    )
+
+
+def compared(rows: pd.DataFrame, column: str, is_variant: Numbers, level: float = 0.95) -> Comparison:
     """The mean of a column over the variant's rows less the reference's, by user, shared users counted as such."""
     known = np.isfinite(rows[column].to_numpy(dtype=float))
     mine = pd.DataFrame(
@@ -296,7 +312,7 @@ def compared(rows: pd.DataFrame, column: str, is_variant: Numbers) -> Comparison
     both: Moments | None = users.shared.get(("control", "treatment"))
     overlap = APART if both is None or not control or not treatment else overlap_of_ratios(both, control, treatment)
     arms = [ratio_of_sums(arm) if arm else None for arm in (control, treatment)]
-    return difference(arms[0], arms[1], overlap=overlap)
+    return difference(arms[0], arms[1], level, overlap=overlap)
 
 
 def surely_up(change: Comparison) -> bool:

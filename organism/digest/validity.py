@@ -14,6 +14,7 @@ import pandas as pd
 
 from organism.digest.designs import group_of
 from organism.digest.predictions import RULES, Prediction, Word, of_reward, of_signals
+from organism.digest.reversals import Reversal, in_words, reversals
 from organism.digest.rewards import component_shares, moments_of_users
 from organism.digest.scored_rows import judges, rewards, spoken, utility_sums, without
 from organism.records import RewardDesign
@@ -34,8 +35,8 @@ ANSWERS = (
     f"{Answer.CANNOT_SAY}: no outcome and no human judgment can say anything",
     f"{Answer.NO}: none of those that can is predicted within versions",
     (
-        f"{Answer.IN_PART}: some are predicted and some are not, or one that is predicted within versions surely runs "
-        "against the reward over all"
+        f"{Answer.IN_PART}: some are predicted and some are not, or of two versions one earns surely more and has "
+        "surely less of an outcome"
     ),
     f"{Answer.YES}: all that can say anything are predicted",
 )
@@ -85,6 +86,7 @@ class Validity(NamedTuple):
     n_users: int
     variants: list[str]
     reward: list[Prediction]
+    reversals: list[Reversal]
     signals: list[Prediction]
     components: list[Component]
     calibration: pd.DataFrame
@@ -111,7 +113,8 @@ def validity(
     score = rewards(rows, design)
     predictions = [of_reward(rows, design, outcome, rng) for outcome in outcomes]
     explained = [_explained(rows, design, trial, outcome, rng) for trial in trials for outcome in outcomes]
-    answer, sentence = _answer(predictions)
+    turned = reversals(rows, design, outcomes)
+    answer, sentence = _answer(predictions, turned)
     known = rows[np.isfinite(score)]
     return Validity(
         design_id=design.id,
@@ -123,6 +126,7 @@ def validity(
         n_users=int(known["user_key"].nunique()),
         variants=sorted(set(rows["variant"])),
         reward=predictions,
+        reversals=turned,
         signals=of_signals(rows, design, outcomes, candidates, rng),
         components=_components(rows, design),
         calibration=_calibrations(rows, design, outcomes),
@@ -134,12 +138,11 @@ def validity(
     )
 
 
-def _answer(predictions: Sequence[Prediction]) -> tuple[Answer, str]:
+def _answer(predictions: Sequence[Prediction], turned: Sequence[Reversal]) -> tuple[Answer, str]:
     """One answer from all outcomes that can say something, and the sentence that a page shows first."""
     heard = [p for p in predictions if p.word != Word.CANNOT_SAY]
     good = [spoken(p.outcome) for p in heard if p.word == Word.PREDICTS]
     bad = [f"{spoken(p.outcome)} ({_why_not(p)})" for p in heard if p.word != Word.PREDICTS]
-    turned = [spoken(p.outcome) for p in heard if p.word == Word.PREDICTS and turns_between(p)]
     silent = [spoken(p.outcome) for p in predictions if p.word == Word.CANNOT_SAY]
     rest = f" About {_listed(silent)} the data cannot say." if silent else ""
     if not predictions:
@@ -151,18 +154,12 @@ def _answer(predictions: Sequence[Prediction]) -> tuple[Answer, str]:
         return Answer.CANNOT_SAY, f"The data cannot say yet whether this reward is right about {_listed(silent)}."
     if not good:
         return Answer.NO, f"This reward does not order drafts as it should: {_listed(bad)}.{rest}"
-    if turned:
-        rest = f" But between versions it runs against {_listed(turned)}: some version earns more and gives less.{rest}"
+    if wrong := in_words(turned):
+        rest = f" {wrong}{rest}"
     if bad:
         return Answer.IN_PART, f"This reward predicts {_listed(good)}, but not {_listed(bad)}.{rest}"
     answer = Answer.IN_PART if turned else Answer.YES
     return answer, f"Within each version, more reward goes with more of {_listed(good)}.{rest}"
-
-
-def turns_between(prediction: Prediction) -> bool:
-    """Right within versions and surely wrong over all: a version with more reward has less of the outcome."""
-    high = prediction.correlation.overall.high
-    return high is not None and high < 0
 
 
 def _why_not(prediction: Prediction) -> str:

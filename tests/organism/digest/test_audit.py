@@ -42,13 +42,13 @@ def test_a_version_that_is_simply_better_is_clean(seed):
 
 def test_a_version_that_changed_nothing_is_seldom_accused():
     accused = dict.fromkeys(Verdict, 0)
-    for seed in range(40):
+    for seed in range(24):
         rng = np.random.default_rng(1000 + seed)
         rows = pd.concat([served("base", rng, n_users=40), served("same", rng, n_users=40)])
         accused[of(rows, "same").verdict] += 1
     assert accused[Verdict.HACK] == 0
-    assert accused[Verdict.WARNING] <= 4, accused
-    assert accused[Verdict.CLEAN] >= 34
+    assert accused[Verdict.WARNING] <= 3, accused
+    assert accused[Verdict.CLEAN] >= 20
 
 
 def test_shorter_drafts_that_write_more_of_the_final_text_are_no_drift():

@@ -50,9 +50,13 @@ def test_a_reward_that_is_right_within_versions_and_prefers_the_wrong_version_is
     found = of(rows[rows["variant"] != "clean"], DEFAULT_DESIGN)
     signed = found.reward[0]
     assert signed.word is Word.PREDICTS
-    assert signed.correlation.overall.high < 0
     assert found.answer is Answer.IN_PART
-    assert "between versions it runs against signed" in found.sentence
+    assert "But it prefers brief to base, which has more of signed, quality." in found.sentence
+    assert {(r.preferred, r.other, r.outcome) for r in found.reversals} == {
+        ("brief", "base", "outcome.signed"),
+        ("brief", "base", "answer.quality"),
+    }
+    assert of(rows[rows["variant"] != "brief"], DEFAULT_DESIGN).reversals == []
 
 
 def test_a_reward_for_what_the_outcome_ignores_is_not_right():

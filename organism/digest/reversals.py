@@ -1,0 +1,63 @@
+"""Does the reward prefer a version that has less of an outcome? Pure.
+
+A reward can order drafts rightly within each version and still pay most for the version that offers least. So every
+pair of versions is compared: who earns surely more, and whether that one has surely less of the outcome.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import pandas as pd
+
+from organism.digest.audit_checks import comparable, compared, surely_down, surely_up
+from organism.digest.scored_rows import rewards, spoken, without
+from organism.records import RewardDesign
+from organism.stats.compare import Comparison
+
+
+class Reversal(NamedTuple):
+    """A version that earns surely more than another and has surely less of an outcome; changes are its less other's."""
+
+    preferred: str
+    other: str
+    outcome: str
+    reward: Comparison
+    change: Comparison
+
+
+def reversals(rows: pd.DataFrame, design: RewardDesign, outcomes: Sequence[str], level: float = 0.95) -> list[Reversal]:
+    """Every reversal among the versions, with `level` for all comparisons together (Bonferroni)."""
+    pairs = list(combinations(sorted(set(rows["variant"])), 2))
+    each = 1 - (1 - level) / max(len(pairs) * len(outcomes), 1)
+    found = [_reversal(rows, design, pair, outcome, each) for pair in pairs for outcome in outcomes]
+    return [reversal for reversal in found if reversal is not None]
+
+
+def in_words(found: Sequence[Reversal]) -> str:
+    """Whom the reward prefers wrongly, and what the others have more of; empty without a reversal."""
+    by_pair: dict[tuple[str, str], list[str]] = {}
+    for reversal in found:
+        by_pair.setdefault((reversal.preferred, reversal.other), []).append(spoken(reversal.outcome))
+    said = [f"{preferred} to {other}, which has more of {', '.join(o)}" for (preferred, other), o in by_pair.items()]
+    return f"But it prefers {'; '.join(said)}." if said else ""
+
+
+def _reversal(
+    rows: pd.DataFrame, design: RewardDesign, pair: tuple[str, str], outcome: str, level: float
+) -> Reversal | None:
+    judged = without(design, outcome)
+    if judged is None:
+        return None
+    other, preferred = pair
+    both = comparable(rows, preferred, other)[0]
+    both = both.assign(reward=rewards(both, judged))
+    is_preferred = (both["variant"] == preferred).to_numpy(dtype=bool)
+    reward = compared(both, "reward", is_preferred, level)
+    if surely_down(reward):
+        other, preferred, is_preferred = preferred, other, ~is_preferred
+        reward = compared(both, "reward", is_preferred, level)
+    if not surely_up(reward):
+        return None
+    change = compared(both, outcome, is_preferred, level)
+    return Reversal(preferred, other, outcome, reward, change) if surely_down(change) else None
