@@ -300,7 +300,7 @@ def _told(found: Cliff) -> Cliff:
             way = "more" if found.share_at > found.share_now else "less"
             said += f"; {way} weight on {found.group} ({found.share_at:.0%} of the reward) takes it back"
         else:
-            said += "; no weight takes it back: let written_share count, or guard it with a constraint"
+            said += "; no share of price, performance or quality takes it back: give written_share more weight"
     elif found.stops_share is not None and found.stops_share > MOST:
         said = f"With {found.group} at {found.share_at:.0%} of the reward or {side}, {rather}, on "
         said += f"{found.stops_share:.0%} of prompts: a cliff, not a dial"

@@ -210,7 +210,7 @@ def test_past_a_cliff_the_sentence_says_what_takes_it_back():
         mine = sweep(pool, greedy, found.group).set_index("weight")["stops_share"]
         assert mine.loc[[share for share in mine.index if np.isclose(share, found.share_at)]].iloc[0] <= 0.5
     only_price = RewardDesign(name="price", signals=SPECS[1:2])
-    assert "let written_share count" in cliff(pool, only_price).sentence
+    assert "give written_share more weight" in cliff(pool, only_price).sentence
 
 
 def test_without_beginnings_and_drops_there_is_no_cliff():
