@@ -12,7 +12,16 @@ from streamlit.testing.v1 import AppTest
 from organism.config import ROOT
 
 Visit = Callable[..., AppTest]
-PAGES = ("metabolism", "sources", "reward", "training_sets", "fine_tunes", "before_after", "experiments")
+PAGES = (
+    "metabolism",
+    "sources",
+    "reward",
+    "reward_check",
+    "training_sets",
+    "fine_tunes",
+    "before_after",
+    "experiments",
+)
 
 
 def said(app: AppTest) -> str:
