@@ -15,7 +15,6 @@ import pandas as pd
 
 from organism.errors import InputError
 from organism.records import Interval
-from organism.stats.bootstrap import ratio_bootstrap
 from organism.stats.off_policy import Logged, WeightCheck, estimates, weight_check
 
 Matrix = npt.NDArray[np.float64]
@@ -227,7 +226,7 @@ def preview(
     left_out: Mapping[str, int],
     *,
     rng: np.random.Generator,
-    n: int = 2000,
+    n: int = 1000,
 ) -> Preview:
     """What the policy would have earned on the log, or why nobody can tell.
 
@@ -252,13 +251,13 @@ def preview(
     users = rows["user_key"].to_numpy(dtype=object)
     check = weight_check(logged, users)
     refusal = _refusal(rows, judged, target, variants, check)
-    found = estimates(logged, users, rng=rng, clip=CLIP, n=n) if len(rows) else {}
+    found = estimates(logged, users, rng=rng, methods=["logged", *METHODS], clip=CLIP, n=n) if len(rows) else {}
     kept = [
         _method(method, label, found[method])
         for method, label in METHODS.items()
         if method in found and (refusal is None or method == "dm")
     ]
-    own = ratio_bootstrap(logged.reward, np.ones(len(rows)), users, rng=rng, n=n)  # type: ignore[arg-type]
+    own = found.get("logged", Interval(None, None, None))
     words = in_words(policy)
     return Preview(
         policy=words,

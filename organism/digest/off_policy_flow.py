@@ -19,6 +19,7 @@ from organism.digest.row_rewards import row_rewards
 from organism.records import RewardDesign
 from organism.store.choices import read_prompt_lengths
 from organism.store.database import Store
+from organism.store.interactions import count_interactions
 from organism.store.propensities import read_propensities
 from organism.store.signals import known_signals, read_signal_rows
 
@@ -35,6 +36,8 @@ def off_policy(store: Store, loop_id: str, design: RewardDesign, policy: str, *,
     asked = wanted = parse_policy(policy)
     rows = logged_rows(store, loop_id, design, asked.segment_by)
     log, left_out = usable_log(rows, read_propensities(store, loop_id))
+    if n_beyond := count_interactions(store, loop_id) - len(rows):
+        left_out = left_out | {f"beyond {MAX_ROWS:,}, the users that a hash of their key leaves out": n_beyond}
     if asked.learn:
         wanted, log, n_learned = _learned(asked, log)
         left_out = left_out | {HALF: n_learned}

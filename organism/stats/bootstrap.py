@@ -49,12 +49,31 @@ def ratio_bootstrap(
     level: float = 0.95,
 ) -> Interval:
     """One ratio of sums with a percentile interval over resampled clusters; None as in `paired_bootstrap`."""
-    sums = _cluster_sums([num, den], clusters)
-    total = sums.sum(axis=0)
-    if not total[1]:
-        return Interval(None, None, None)
-    draws = _resampled(sums, rng, n)
-    return _interval(float(total[0] / total[1]), _ratio(draws[:, 0], draws[:, 1]), len(sums), level)
+    return ratios_bootstrap([(num, den)], clusters, rng=rng, n=n, level=level)[0]
+
+
+def ratios_bootstrap(
+    ratios: Sequence[tuple[Numbers, Numbers]],
+    clusters: Clusters | None = None,
+    *,
+    rng: np.random.Generator,
+    n: int = 2000,
+    level: float = 0.95,
+) -> list[Interval]:
+    """Several ratios of sums (num, den) over the same rows, all from the same resamples of the clusters.
+
+    Each is None as in `paired_bootstrap`, whatever the others are.
+    """
+    sums = _cluster_sums([column for pair in ratios for column in pair], clusters)
+    if not len(sums):
+        return [Interval(None, None, None)] * len(ratios)
+    total, draws = sums.sum(axis=0), _resampled(sums, rng, n)
+    return [
+        _interval(float(total[i] / total[i + 1]), _ratio(draws[:, i], draws[:, i + 1]), len(sums), level)
+        if total[i + 1]
+        else Interval(None, None, None)
+        for i in range(0, 2 * len(ratios), 2)
+    ]
 
 
 def _cluster_sums(columns: Sequence[Numbers], clusters: Clusters | None) -> npt.NDArray[np.float64]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from organism.stats import bootstrap
-from organism.stats.bootstrap import paired_bootstrap, ratio_bootstrap
+from organism.stats.bootstrap import paired_bootstrap, ratio_bootstrap, ratios_bootstrap
 from organism.stats.compare import interval, ratio_of_sums
 from organism.stats.moments import moments
 
@@ -63,3 +63,14 @@ def test_one_user_gives_no_interval_and_no_denominator_gives_nothing():
 def test_a_cluster_name_is_wanted_for_each_row():
     with pytest.raises(ValueError, match="one cluster a row"):
         ratio_bootstrap([1, 2], [4, 4], ["a"], rng=np.random.default_rng(0))
+
+
+def test_several_ratios_from_the_same_resamples_are_each_as_alone():
+    before, after, den, cluster = talkative_users(np.random.default_rng(3))
+    nothing = np.zeros(len(den))
+    pairs = [(before, den), (after, den), (before, nothing)]
+    together = ratios_bootstrap(pairs, cluster, rng=np.random.default_rng(0), n=300)
+    for (num, by), found in zip(pairs, together, strict=True):
+        assert found == pytest.approx(ratio_bootstrap(num, by, cluster, rng=np.random.default_rng(0), n=300))
+    assert together[2] == (None, None, None)
+    assert ratios_bootstrap([([], [])], rng=np.random.default_rng(0)) == [(None, None, None)]
