@@ -164,7 +164,8 @@ def _draft(store: Store, loop_id: str, settings: SetSettings, design: RewardDesi
     if settings.needs_reward:
         check_design(design, known)
     say(0.05, "Reading the drafts and their answers")
-    candidates = read_candidates(store, loop_id, answered=settings.basis is Basis.EXPERT)
+    by_expert, compares = settings.basis is Basis.EXPERT, settings.kind is not DatasetKind.SFT
+    candidates = read_candidates(store, loop_id, answered=by_expert, compared=compares)
     _check_filters(candidates, settings)
     say(0.4, "Scoring them")
     is_measured = all(spec.signal in known and known[spec.signal].removed_at is None for spec in design.signals)
@@ -233,7 +234,8 @@ def _leakage(
 def _rows(draft: _Draft, kind: DatasetKind) -> list[dict[str, Any]]:
     """The chosen rows with their texts, training rows first, numbered from 0."""
     chosen = draft.choice.rows
-    people = draft.candidates[["interaction_id", "feedback_id", "user_key", "reward"]].to_dict("index")
+    columns = ["interaction_id", "feedback_id", "user_key", "reward"]
+    people = draft.candidates.loc[draft.texts.index, columns].to_dict("index")
     texts = draft.texts.to_dict("index")
     return [
         {"row_number": number, "split": row.split}
