@@ -13,8 +13,8 @@ from organism.digest.rewards import utility
 
 CHOICE_SOURCE = "simulated-choices"
 CHOOSER = "simulated-pm-1"
-HIDDEN_WEIGHTS = {"accepted": 0.15, "cost_usd": 0.10, "latency_ms": 0.10, "retained_char_rate": 0.65}
-DECISIVENESS = 10.0  # log-odds of preferring the draft that is better by one whole unit of hidden reward
+HIDDEN_WEIGHTS = {"accepted": 0.10, "cost_usd": 0.10, "latency_ms": 0.10, "retained_char_rate": 0.70}
+DECISIVENESS = 5.0  # log-odds of preferring the draft that is better by one whole unit of hidden reward
 
 
 def simulated_choices(drafted: Sequence[AnsweredDraft], n: int, rng: random.Random) -> list[dict[str, Any]]:
