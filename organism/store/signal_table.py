@@ -213,7 +213,8 @@ def _insert_new(cursor: Cursor, span: _Span) -> None:
     if span.end > span.first:
         where = span.of("i.rowid")
         ids = f"SELECT i.interaction_id FROM interactions i WHERE {where}" if span.first else None
-        cursor.execute(f"INSERT INTO signals BY NAME {rows_sql(cursor, Chosen(where, ids))}")
+        # Ids are time-ordered; joins leave rows in any order, in which no later search could skip a row group.
+        cursor.execute(f"INSERT INTO signals BY NAME {rows_sql(cursor, Chosen(where, ids))} ORDER BY interaction_id")
 
 
 def _named(cursor: Cursor) -> list[str]:

@@ -7,6 +7,7 @@ file, none whose answer can grow beyond its input.
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from functools import lru_cache
 from threading import Timer
@@ -67,10 +68,11 @@ class Compiled(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What an expression gave on some real rows."""
+    """What an expression gave on some real rows, and how long it took."""
 
     n_rows: int
     n_present: int
+    seconds: float
 
 
 @lru_cache(maxsize=256)
@@ -112,6 +114,7 @@ def _tried(connection: duckdb.DuckDBPyConnection, name: str, sql: str) -> Trial:
             f"{name} gives {'text' if found in ('VARCHAR', 'JSON') else found}; a signal is a number or true/false: "
             "compare it with something, or CAST(... AS DOUBLE)"
         )
+    began = time.perf_counter()
     ((n_rows, n_present, n_odd),) = connection.execute(
         "SELECT count(*), count(x), count(*) FILTER (NOT isfinite(x)) "
         f"FROM (SELECT CAST({sql} AS DOUBLE) AS x FROM sample)"
@@ -121,7 +124,7 @@ def _tried(connection: duckdb.DuckDBPyConnection, name: str, sql: str) -> Trial:
             f"{name} is infinite or not a number on {n_odd:,} of {n_rows:,} interactions tried, as when something is "
             "divided by zero; write x / nullif(y, 0), so that it is missing there"
         )
-    return Trial(n_rows, n_present)
+    return Trial(n_rows, n_present, time.perf_counter() - began)
 
 
 def _failure(name: str, error: duckdb.Error) -> str:

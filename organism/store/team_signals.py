@@ -2,18 +2,20 @@
 
 from datetime import datetime
 
+from organism.errors import DesignError
 from organism.store.database import Cursor, Store
 from organism.store.signal_definitions import put_sql_signal
 from organism.store.signal_table import Chosen, in_row, quoted, refresh_signals, wide_sql
 from organism.store.sql_signals import Compiled, Trial, try_expression
 
 SAMPLE = 2000
+MAX_FILL_SECONDS = 300.0
 
 
 def try_on_sample(store: Store, loop_id: str, name: str, compiled: Compiled) -> Trial:
     """Try the expression on a sample of the loop's interactions, in a database apart.
 
-    Raises DesignError, with what to do, when it gives no usable number there.
+    Raises DesignError, with what to do, when it gives no usable number there, or would take too long on all.
     """
     refresh_signals(store)
     ids = (
@@ -25,7 +27,14 @@ def try_on_sample(store: Store, loop_id: str, name: str, compiled: Compiled) -> 
         types = {row[0]: str(row[1]) for row in cursor.execute(f"DESCRIBE {wide}").fetchall()}
         columns = "".join(f', "{column}"::{_portable(types[column])} AS "{column}"' for column in compiled.columns)
         rows = cursor.sql(f"SELECT row_number() OVER () AS row_number{columns} FROM ({wide})").to_arrow_table()
-    return try_expression(name, compiled, types, rows)
+    trial = try_expression(name, compiled, types, rows)
+    n_rows = store.rows("SELECT count(*) FROM signals WHERE loop_id = ?", [loop_id])[0][0]
+    if n_rows > trial.n_rows and (needed := trial.seconds / trial.n_rows * n_rows) > MAX_FILL_SECONDS:
+        raise DesignError(
+            f"{name} took {trial.seconds:.1f} s on {trial.n_rows:,} interactions, so about {needed / 60:,.0f} minutes "
+            f"on all {n_rows:,}, during which no event could come in; write it more simply"
+        )
+    return trial
 
 
 def append_sql_signal(

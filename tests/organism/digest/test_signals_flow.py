@@ -10,6 +10,7 @@ from organism.digest.flow import save_design
 from organism.digest.signals_flow import define_signal, remove_signal
 from organism.errors import DesignError, InputError
 from organism.records import RewardDesign, SignalSpec
+from organism.store import team_signals
 from organism.store.loops import ensure_loop
 from organism.store.signals import known_signals, read_coverage, read_signal_values
 
@@ -119,6 +120,16 @@ def test_what_is_no_expression_over_one_interaction_is_refused_in_a_sentence(sto
     with pytest.raises(DesignError, match=sentence):
         define(store, events, expression)
     assert "vendor_score" not in known_signals(store, events.loop_id)
+
+
+def test_an_expression_that_would_hold_events_up_for_long_is_refused(store, events, monkeypatch):
+    for n in range(team_signals.SAMPLE + 1):
+        events.draft(f"user {n}")
+    events.write()
+    assert define(store, events, "latency_ms", "quick").n_present == team_signals.SAMPLE + 1
+    monkeypatch.setattr(team_signals, "MAX_FILL_SECONDS", 1e-9)
+    with pytest.raises(DesignError, match="on 2,000 interactions, so about 0 minutes on all 2,001"):
+        define(store, events, "latency_ms")
 
 
 @pytest.mark.parametrize(
