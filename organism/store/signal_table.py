@@ -168,11 +168,13 @@ def _register(cursor: Cursor, spans: dict[str, _Span]) -> None:
         ).fetchall()
         register_named(cursor, SignalKind.OUTCOME, found, MAX_NAMED)
     if any(spans[table].end > spans[table].first for table in ("feedback_events", "interactions")):
+        named = (
+            "SELECT i.loop_id, f.name, f.created_at FROM feedback_events f JOIN interactions i USING (interaction_id) "
+            "WHERE f.kind = 'rating' AND f.name IS NOT NULL AND"
+        )
         found = cursor.execute(
-            "SELECT i.loop_id, f.name, min(f.created_at) AS first_at FROM feedback_events f JOIN interactions i "
-            "USING (interaction_id) WHERE f.kind = 'rating' AND f.name IS NOT NULL AND "
-            f"({spans['feedback_events'].of('f.rowid')} OR {spans['interactions'].of('i.rowid')}) "
-            "GROUP BY ALL ORDER BY first_at, f.name"
+            f"SELECT loop_id, name, min(created_at) AS first_at FROM ({named} {spans['feedback_events'].of('f.rowid')} "
+            f"UNION ALL {named} {spans['interactions'].of('i.rowid')}) GROUP BY ALL ORDER BY first_at, name"
         ).fetchall()
         register_named(cursor, SignalKind.ANSWER, found, MAX_NAMED)
 
