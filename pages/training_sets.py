@@ -5,11 +5,13 @@ from typing import Any
 
 import streamlit as st
 
+from organism.config import utcnow
 from organism.digest.designs_flow import LIVE
 from organism.digest.presets import PRESETS
 from organism.digest.set_files import FileForm
 from organism.digest.set_reading import FrozenSet, describe, export, list_sets
-from organism.optimize.flow import read_runs
+from organism.optimize.flow import SftConfig, read_runs, start_run
+from organism.records import DatasetKind
 from organism.store.candidates import read_filters
 from organism.store.datasets import read_dataset_rows
 from organism.store.reward_designs import read_saved
@@ -76,7 +78,10 @@ if st.query_params.get("set") != chosen.dataset_id:
 
 found = runtime.read(describe, loop_id, chosen.dataset_id, n_examples=0)
 with st.container(border=True):
-    st.header(literal(chosen.name), anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.header(literal(chosen.name), anchor=False, width="content")
+        if loop.is_synthetic:
+            st.badge("Simulated people", icon=":material/biotech:", color="orange")
     st.caption(
         f"{KINDS[chosen.kind]}. Frozen {charts.at(chosen.created_at)} UTC as `{chosen.content_hash[:12]}`: the same "
         "answers and settings give the same hash on any machine."
@@ -117,9 +122,9 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     listed = rows[rows["split"] == side]
     st.session_state["set_row"] = min(max(st.session_state.get("set_row", 1), 1), len(listed))
     number = st.number_input("Row", 1, len(listed), key="set_row", width=140, help=f"1 to {len(listed):,}")
-if chosen.kind == "preference":
+if chosen.kind is DatasetKind.PREFERENCE:
     st.caption("Chosen: :green-background[what it adds]. Rejected: :red-background[what it had and chosen has not].")
-example(chosen, listed.iloc[int(number) - 1])
+example(chosen, listed.iloc[int(number) - 1], is_synthetic=loop.is_synthetic)
 
 
 def settings_of(header: FrozenSet) -> dict[str, Any]:
@@ -133,7 +138,9 @@ else:
     st.header("Where it went", anchor=False)
     runs = runtime.read_with_runs(read_runs, loop_id)
     learned = runs[runs["dataset_id"] == chosen.dataset_id]
-    if learned.empty:
+    if learned.empty and chosen.kind is not DatasetKind.SFT:
+        st.caption("The fine-tunes here imitate completions. Download this set for a trainer of pairs or labels (TRL).")
+    elif learned.empty:
         st.caption("No fine-tune has learned from this set yet.")
     else:
         st.dataframe(
@@ -147,6 +154,15 @@ else:
             },
             alt="Fine-tunes that learned from this set",
         )
+    if chosen.kind is DatasetKind.SFT and st.button(
+        "Fine-tune on this set", icon=":material/model_training:", key="tune"
+    ):
+        with cards.polite("Not started"):
+            run_id = start_run(
+                store, runtime.place(), loop_id, chosen.dataset_id, SftConfig(),
+                reward_design_id=chosen.reward_design_id, now=utcnow(),
+            )  # fmt: skip
+            st.switch_page(cards.page_file("fine_tunes"), query_params={"run": run_id})
     with st.expander("Settings", icon=":material/tune:"):
         if chosen.settings is None:
             st.caption("This set was frozen before settings were kept.")

@@ -24,9 +24,9 @@ KINDS = {
 }
 BASES = {Basis.EXPERT: "What experts did", Basis.REWARD: "What drafts earned"}
 ABOUT = {
-    (DatasetKind.SFT, Basis.EXPERT): "The edited text, or the draft as it was accepted.",
+    (DatasetKind.SFT, Basis.EXPERT): "The text that the expert wrote, or the draft as it was accepted.",
     (DatasetKind.SFT, Basis.REWARD): "Of each prompt the draft that earned most.",
-    (DatasetKind.PREFERENCE, Basis.EXPERT): "The edited text over the draft that it replaced.",
+    (DatasetKind.PREFERENCE, Basis.EXPERT): "The text that the expert wrote over the draft that it replaced.",
     (DatasetKind.PREFERENCE, Basis.REWARD): "Of prompts drafted more than once, the best draft over the worst.",
     (DatasetKind.UNPAIRED, Basis.EXPERT): "Accepted and edited texts are desirable, rejected drafts are not.",
     (DatasetKind.UNPAIRED, Basis.REWARD): "Drafts well above the threshold are desirable, those well below are not.",

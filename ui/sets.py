@@ -83,9 +83,9 @@ def leaks(leakage: dict[str, Any] | None) -> None:
         st.caption("Near duplicates were not looked for when this set was frozen.")
         return
     st.caption(
-        f"{counted(leakage['n_compared'], 'training prompt')} compared with the held-out ones; "
-        f"**{counted(leakage['n_leaking'], 'row')} dropped**, since at least {percent(leakage['threshold'], 0)} of the "
-        "runs of five words were shared (Jaccard). Nobody's prompt stands on both sides."
+        f"{counted(leakage['n_compared'], 'training prompt')} compared with the held-out ones: "
+        f"**{counted(leakage['n_leaking'], 'row')} dropped** for sharing at least "
+        f"{percent(leakage['threshold'], 0)} of runs of five words (Jaccard). No prompt stands on both sides."
     )
     for number, pair in enumerate(leakage["examples"], 1):
         with st.expander(f"{number}. {percent(pair['similarity'], 0)} shared"):
@@ -94,7 +94,7 @@ def leaks(leakage: dict[str, Any] | None) -> None:
             _text(right, "Held out", pair["heldout_prompt"], [], "gray")
 
 
-def example(header: FrozenSet, row: pd.Series) -> None:
+def example(header: FrozenSet, row: pd.Series, *, is_synthetic: bool) -> None:
     """One row: prompt and completion, or chosen and rejected with what differs marked."""
     if header.kind is DatasetKind.PREFERENCE:
         left, right = st.columns(2, gap="small")
@@ -113,7 +113,8 @@ def example(header: FrozenSet, row: pd.Series) -> None:
     if row["rejected_interaction_id"] and row["rejected_interaction_id"] != row["interaction_id"]:
         ids += [("rejected interaction", "rejected_interaction_id"), ("its feedback", "rejected_feedback_id")]
     known = [f"{name} `{row[column]}`" for name, column in ids if isinstance(row[column], str)]
-    st.caption(f"From user {literal(row['user_key'])}: {', '.join(known)}")
+    who = "simulated user" if is_synthetic else "user"
+    st.caption(f"From {who} {literal(row['user_key'])}: {', '.join(known)}")
 
 
 def _earned(reward: Any, header: FrozenSet) -> str:

@@ -13,7 +13,7 @@ from organism.records import DatasetKind, FeedbackKind
 
 NO_FINAL_TEXT = "no final text"
 NO_OUTPUT = "the model wrote nothing"
-NOT_EDITED = "not edited, so nothing to compare"
+ACCEPTED = "accepted as it was, so nothing to compare"
 UNCHANGED = "edited in case or spaces only"
 REPEATED_PROMPT = "prompt already taken"
 SIMILAR_PROMPT = "prompt already taken, but for case and spaces"
@@ -67,8 +67,8 @@ def _best_drafts(usable: pd.DataFrame, _: SetSettings, dropped: Counter[str]) ->
 
 
 def _edits_over_drafts(usable: pd.DataFrame, _: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
-    """Preference by experts: the edited text over the draft that it replaced."""
-    left = keep(usable, usable["answer"] == FeedbackKind.EDIT, NOT_EDITED, dropped)
+    """Preference by experts: the text that they wrote, edited or anew, over the draft that it replaced."""
+    left = keep(usable, usable["answer"] != FeedbackKind.ACCEPT, ACCEPTED, dropped)
     left = keep(left, left["has_final"] & left["has_prompt"], NO_FINAL_TEXT, dropped)
     left = keep(left, left["has_output"], NO_OUTPUT, dropped)
     left = keep(left, left["is_changed"], UNCHANGED, dropped)

@@ -9,6 +9,7 @@ from organism.config import DEMO_LOOP, utcnow
 from organism.digest.set_reading import list_sets
 from organism.digest.training_set_flow import freeze
 from organism.digest.training_settings import SetSettings
+from organism.optimize.flow import read_runs
 from organism.records import DatasetKind
 from organism.store.loops import ensure_loop, loop_id_of
 from ui import runtime
@@ -33,7 +34,7 @@ def test_a_set_shows_what_it_is_made_of_and_where_each_row_came_from(full: Path,
     assert figures["Rows to train on"] == f"{only.n_train:,}"
     assert figures["Users"] == f"{only.n_users_train} / {only.n_users_heldout}"
     assert only.content_hash[:12] in said(app)
-    assert "From user" in said(app)
+    assert "From simulated user" in said(app)
     assert len(app.get("plotly_chart")) >= 4, "variant, answer, users, what was dropped"
     assert {button.label for button in app.get("download_button")} >= {"Download JSONL", "Download Parquet"}
     assert app.query_params["set"] == only.dataset_id
@@ -79,6 +80,21 @@ def test_the_rows_of_both_sides_can_be_read_one_by_one(full: Path, visit: Visit)
     assert {part.value for part in app.subheader} <= {"Desirable", "Undesirable"}
     app.segmented_control(key="set_side").set_value("train").run()
     assert not app.exception
+
+
+def test_a_fine_tune_starts_on_the_set_that_is_open_and_only_on_completions(full: Path, visit: Visit) -> None:
+    app = visit("training_sets")
+    runtime.opened().supervisor.close()
+    store = runtime.store()
+    before = len(read_runs(store, loop_id()))
+    app.button(key="tune").click().run()
+    assert not app.exception
+    runs = read_runs(store, loop_id())
+    assert (len(runs), runs["dataset_id"].iloc[0]) == (before + 1, list_sets(store, loop_id())[0].dataset_id)
+    made = freeze(store, loop_id(), SetSettings(kind=DatasetKind.PREFERENCE), now=utcnow())
+    app = visit("training_sets", set=made.dataset_id)
+    assert "tune" not in {button.key for button in app.button}
+    assert "trainer of pairs or labels" in said(app)
 
 
 def test_a_link_to_an_unknown_set_shows_the_newest_and_says_so(full: Path, visit: Visit) -> None:

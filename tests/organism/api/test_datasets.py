@@ -53,7 +53,7 @@ def test_a_set_is_previewed_built_listed_described_and_downloaded(http):
     built = http.post("/datasets", json=asked)
     assert built.status_code == 201
     made = built.json()
-    assert made["dropped"]["not edited, so nothing to compare"] == 40
+    assert made["dropped"]["no final text"] == 40
     assert http.post("/datasets", json=asked).json() == made, "the same answers and settings are the same set"
     [listed] = http.get("/datasets").json()["datasets"]
     assert (listed["name"], listed["kind"], listed["settings"]["max_rows"]) == ("first pairs", "preference", 30)

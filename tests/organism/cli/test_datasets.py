@@ -57,7 +57,7 @@ def test_words_for_people_say_sizes_drops_and_leaks(place, capsys):
     assert main(["dataset", "build", "--kind", "preference", *place]) == 0
     said = capsys.readouterr().out
     assert "to train on" in said
-    assert "Dropped: 40 not edited, so nothing to compare." in said
+    assert "Dropped: 40 no final text." in said
     assert main(["dataset", "show", said.split()[2], *place]) == 0
     assert "By " not in (shown := capsys.readouterr().out)
     assert "answers:" in shown

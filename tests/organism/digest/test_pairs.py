@@ -52,14 +52,21 @@ def test_an_edit_is_chosen_over_the_draft_that_it_replaced(store, events):
     answered(events, TRAINERS[0], "not used", "reject")
     spaced = drafted(events, TRAINERS[0], "spaces only", 500.0, output="Same words")
     events.answer(spaced, at=NOW, final_text="same  words ")
+    anew = drafted(events, TRAINERS[0], "written anew", 500.0)
+    events.answer(anew, "reject", at=NOW, final_text="my own words")
     events.write()
     built, rows = rows_of(store, events.loop_id, kind=DatasetKind.PREFERENCE)
-    assert built.dropped == {"edited in case or spaces only": 1, "not edited, so nothing to compare": 2}
+    assert built.dropped == {
+        "accepted as it was, so nothing to compare": 1,
+        "edited in case or spaces only": 1,
+        "no final text": 1,
+    }
+    assert (rows.loc["written anew", "chosen"], rows.loc["written anew", "rejected"]) == ("my own words", "draft 33")
     row = rows.loc["trained 3"]
     assert (row["chosen"], row["rejected"]) == (f"final {row['interaction_id']}", "draft 3")
     assert (row["rejected_interaction_id"], row["rejected_feedback_id"]) == (row["interaction_id"], row["feedback_id"])
     assert row["completion"] is None
-    assert len(rows) == 30
+    assert len(rows) == 31
 
 
 def test_pairs_by_reward_are_the_best_over_the_worst_of_a_prompt_with_a_margin(store, events):
