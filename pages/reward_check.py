@@ -77,7 +77,7 @@ with right.container(border=True, height="stretch"):
     first = max(found.components, key=lambda part: part.variance_share or part.weight_share)
     cards.chart(
         runtime.figure(validity_charts.components, parts, about=about),
-        f"{first.signal} makes most of the difference between users.",
+        f"{first.signal} makes the largest part of the difference between users.",
         parts,
         "components",
     )

@@ -42,7 +42,7 @@ def correlations(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     _marks(figure, frame, places + OFFSET, "overall", "Over all", palette.control, hollow=True)
     for word, color in inks(palette).items():
         rows = frame[frame["word"] == word]
-        if len(rows):
+        if rows["within"].notna().any():
             _marks(figure, rows, places[rows.index] - OFFSET, "within", f"Within versions: {SHORT[word]}", color)
     figure.update_xaxes(title="Rank correlation, 95% interval", showgrid=True, range=_room(frame))
     figure.update_yaxes(

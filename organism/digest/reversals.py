@@ -39,7 +39,7 @@ def in_words(found: Sequence[Reversal]) -> str:
     by_pair: dict[tuple[str, str], list[str]] = {}
     for reversal in found:
         by_pair.setdefault((reversal.preferred, reversal.other), []).append(spoken(reversal.outcome))
-    said = [f"{preferred} to {other}, which has more of {', '.join(o)}" for (preferred, other), o in by_pair.items()]
+    said = [f"{preferred} to {other}, which has more of {' and '.join(o)}" for (preferred, other), o in by_pair.items()]
     return f"But it prefers {'; '.join(said)}." if said else ""
 
 

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from organism.api import validity
 from organism.api.app import create_api
-from organism.digest.design_files import document
+from organism.digest.design_files import document, to_toml
 from organism.digest.designs import DEFAULT_DESIGN
 from tests.organism.digest.served_clinic import serve
 from tests.organism.digest.simulated_rows import clinic
@@ -35,6 +35,13 @@ def test_a_saved_design_and_the_same_draft_get_the_same_answer(http):
     }
     assert {"low", "high"} <= saved["reward"][0]["correlation"]["within"].keys()
     assert saved["rules"]
+
+
+def test_a_draft_may_come_as_toml(http):
+    told = http.post(
+        "/rewards/validity", params=LOOP, content=to_toml(DEFAULT_DESIGN), headers={"content-type": "application/toml"}
+    ).json()
+    assert told["design_id"] == DEFAULT_DESIGN.id
 
 
 def test_other_weights_for_the_groups_are_a_draft_too(http):

@@ -51,7 +51,7 @@ def test_a_reward_that_is_right_within_versions_and_prefers_the_wrong_version_is
     signed = found.reward[0]
     assert signed.word is Word.PREDICTS
     assert found.answer is Answer.IN_PART
-    assert "But it prefers brief to base, which has more of signed, quality." in found.sentence
+    assert "But it prefers brief to base, which has more of signed and quality." in found.sentence
     assert {(r.preferred, r.other, r.outcome) for r in found.reversals} == {
         ("brief", "base", "outcome.signed"),
         ("brief", "base", "answer.quality"),
