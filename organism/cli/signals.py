@@ -28,7 +28,8 @@ def list_signals(args: argparse.Namespace) -> Result:
     with opened(args) as place:
         found = signals_flow.list_signals(place.store, loop_of(place.store, args.loop))
     columns = {"name": "signal", "kind": "kind", "n_present": "there on", "n_rows": "of", "note": "what it tells"}
-    return Result(table(found, columns | {"removed_at": "removed"}, "No signal."), {"signals": found})
+    shown = found.where(found.notna(), "-")
+    return Result(table(shown, columns | {"removed_at": "removed"}, "No signal."), {"signals": found})
 
 
 def define_signal(args: argparse.Namespace) -> Result:

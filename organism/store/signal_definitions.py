@@ -41,6 +41,12 @@ class SignalKind(StrEnum):
     SQL = "sql"
 
 
+_KIND_NOTES = {
+    SignalKind.OUTCOME: "the latest outcome of this name within its attribution window",
+    SignalKind.ANSWER: "annotators' rating of this name: the mean over them of each one's last",
+}
+
+
 class SignalInfo(NamedTuple):
     """One signal of a loop; `removed_at` is None while it is measured, `expression` only for SQL signals."""
 
@@ -68,7 +74,7 @@ def read_known(store: Store, loop_id: str) -> dict[str, SignalInfo]:
         [loop_id],
     )
     return known | {
-        name: SignalInfo(name, SignalKind(kind), note or "", removed_at, expression)
+        name: SignalInfo(name, SignalKind(kind), note or _KIND_NOTES.get(kind, ""), removed_at, expression)
         for name, kind, note, removed_at, expression in found
     }
 
