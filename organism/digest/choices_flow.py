@@ -201,12 +201,16 @@ def _profiles(store: Store, loop_id: str, design: RewardDesign) -> tuple[list[st
 
 
 def _so_far(store: Store, loop_id: str, design: RewardDesign, choices: pd.DataFrame) -> tuple[Any, Matrix]:
-    """What everybody's choices say by now: the weights (0 before any), and the information they carry."""
+    """What everybody's choices say by now: the weights (0 before any), and the information they carry.
+
+    Under the prior PRIOR_L2: bare maximum likelihood is far too sure early on, takes telling pairs for foregone ones,
+    and its pairs then teach less than drawn ones (docs/log.md).
+    """
     left, right, chosen = _answered(store, loop_id, design, choices)
     weights = np.zeros(len(design.signals))
     if len(left):
         took_left = [word == Answer.LEFT for word in chosen]
-        weights = np.array(pair_weights(left - right, took_left, profile=False).weights)
+        weights = np.array(pair_weights(left - right, took_left, l2=PRIOR_L2, profile=False).weights)
     return weights, information(left - right, weights, PRIOR_L2)
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from organism.config import ROOT
 from organism.stats.preferences import (
+    PRIOR_L2,
     SEPARABLE_L2,
     UNCONNECTED_PENALTY,
     bradley_terry,
@@ -164,3 +165,22 @@ def test_bradley_terry_wins_as_often_as_it_expects_to(seed: int):
     theta = np.array(bradley_terry(wins).log_strengths)
     p = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
     assert ((wins + wins.T) * p).sum(axis=1) - np.diag((wins + wins.T) * p) == pytest.approx(wins.sum(axis=1), abs=1e-6)
+
+
+def test_forty_asked_pairs_leave_smaller_errors_than_forty_drawn_ones():
+    """The weights that foresee the answers are fitted under the prior: bare ones are too sure, and ask badly."""
+    truth = np.array([3.0, 1.5, 1.0, 0.5])
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(6):
+        for is_asked in errors:
+            rng = np.random.default_rng(seed)
+            x, y, weights = np.zeros((0, 4)), [], np.zeros(4)
+            for number in range(40):
+                candidates = rng.random((200, 4)) - rng.random((200, 4))
+                if number and number % 8 == 0:
+                    weights = np.array(pair_weights(x, y, l2=PRIOR_L2, profile=False).weights)
+                pick = next_pair(candidates, weights, information(x, weights), rng=rng) if is_asked else 0
+                x = np.vstack([x, candidates[pick]])
+                y.append(rng.random() < 1 / (1 + np.exp(-candidates[pick] @ truth)))
+            errors[is_asked].append(float(np.median(pair_weights(x, y, profile=False).standard_errors)))
+    assert np.median(errors[True]) < 0.85 * np.median(errors[False])
