@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections import Counter
 from datetime import timedelta
+from random import Random
 
 import pandas as pd
 import pytest
 
 from data.scribe import history, physicians
+from data.scribe.encounters import encounter
 from data.scribe.environment import FRESH_FIRST_SEED, make_visit
 from data.scribe.seed import HISTORY
 from data.scribe.weeks import FIRST_MONDAY, N_WEEKS, WEEK, Clinic, modeled_latency_ms
@@ -117,6 +119,20 @@ def test_outcomes_tell_of_notes_and_of_physicians(rows):
     )
     by_variant = signed.groupby("variant_id")["value"].mean()
     assert by_variant["scribe-1"] > by_variant["base"] + 0.05
+
+
+def test_the_shipped_answers_are_what_the_rules_give(rows):
+    told = rows["feedback"].set_index("interaction_external_id")
+    everybody = {who.user_key: who for who in physicians.physicians()}
+    for row in rows["interactions"].sample(150, random_state=0).itertuples():
+        visit, rng = encounter(json.loads(row.attributes)["encounter_seed"]), Random(f"0 answer {row.external_id}")
+        answer = physicians.answer(everybody[row.user_key], visit, row.output, rng=rng, at=row.occurred_at)
+        if row.external_id in told.index:
+            kept = told.loc[row.external_id]
+            assert answer.kind == kept["kind"]
+            assert answer.final_text == (kept["final_text"] if isinstance(kept["final_text"], str) else None)
+        else:
+            assert answer.kind is None
 
 
 def test_fresh_visits_are_never_those_of_the_history(rows):

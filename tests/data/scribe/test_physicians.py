@@ -27,6 +27,18 @@ def answers(draft_of, n=600):
     return rows
 
 
+def judged(draft_of, *, is_beginning, n=300):
+    """The share of drafts that are not rejected, told that each only begins the note, or not."""
+    used = 0
+    for number in range(n):
+        who, visit = STAFF[number % len(STAFF)], encounter(71_000_000 + number)
+        own = own_note(who, visit)
+        rng = random.Random(f"judge {number}")
+        kind = physicians.judge(who, visit, draft_of(own), own, rng=rng, is_beginning=is_beginning)
+        used += kind is not FeedbackKind.REJECT
+    return used / n
+
+
 def own_note(who, visit):
     return physicians.final_note(who, visit, random.Random(f"another day {visit.seed}"))
 
@@ -63,6 +75,24 @@ def test_equal_rngs_give_equal_answers():
     visit = encounter(5)
     drafts = [physicians.answer(STAFF[3], visit, "A note.", rng=random.Random(1), at=MORNING) for _ in range(2)]
     assert drafts[0] == drafts[1]
+
+
+def test_a_beginning_is_judged_by_the_part_that_it_reaches():
+    def beginning(own):
+        return own[: len(own) // 4]
+
+    assert judged(beginning, is_beginning=True) > 0.9
+    assert judged(beginning, is_beginning=False) < 0.1
+
+
+def test_a_wrong_fact_counts_in_a_beginning_too():
+    def wrong_age(own):
+        return own[: len(own) // 2].translate(str.maketrans("0123456789", "1234567890"))
+
+    def right(own):
+        return own[: len(own) // 2]
+
+    assert judged(wrong_age, is_beginning=True) < judged(right, is_beginning=True) - 0.2
 
 
 def test_most_but_not_all_drafts_are_answered(to_generic):
