@@ -26,6 +26,7 @@ MIN_EFFECTIVE_USERS = 10
 MAX_LARGEST_SHARE = 0.25
 MIN_CELL_USERS = 3
 FOLDS = 5
+NOTHING = Interval(None, None, None)
 CLIP = 10.0
 FORMS = "always:VARIANT, region:SEGMENT=VARIANT,…,*=VARIANT, length:short=VARIANT,…, mix:VARIANT=SHARE,…, best:region"
 METHODS = {
@@ -74,7 +75,8 @@ class SegmentRow(NamedTuple):
 class Preview(NamedTuple):
     """The estimate, or why there is none: `refusal` is None or a sentence, and then only DM is in `estimates`.
 
-    `logged` is what the same drafts earned as they were. `left_out` counts drafts that could not be used, by reason.
+    `logged` is what the same drafts earned as they were, `gain` how much more the policy would have (DR; None when
+    refused). `left_out` counts drafts that could not be used, by reason.
     """
 
     policy: str
@@ -82,6 +84,7 @@ class Preview(NamedTuple):
     refusal: str | None
     estimates: list[MethodEstimate]
     logged: Interval
+    gain: Interval
     check: WeightCheck
     n_rows: int
     n_users: int
@@ -251,20 +254,24 @@ def preview(
     users = rows["user_key"].to_numpy(dtype=object)
     check = weight_check(logged, users)
     refusal = _refusal(rows, judged, target, variants, check)
-    found = estimates(logged, users, rng=rng, methods=["logged", *METHODS], clip=CLIP, n=n) if len(rows) else {}
+    found = (
+        estimates(logged, users, rng=rng, methods=["logged", "dr_gain", *METHODS], clip=CLIP, n=n) if len(rows) else {}
+    )
     kept = [
         _method(method, label, found[method])
         for method, label in METHODS.items()
         if method in found and (refusal is None or method == "dm")
     ]
-    own = found.get("logged", Interval(None, None, None))
+    own = found.get("logged", NOTHING)
+    gain = NOTHING if refusal else found["dr_gain"]
     words = in_words(policy)
     return Preview(
         policy=words,
-        sentence=_said(words, refusal, kept, own),
+        sentence=_said(words, refusal, kept, own, gain),
         refusal=refusal,
         estimates=kept,
         logged=own,
+        gain=gain,
         check=check,
         n_rows=len(rows),
         n_users=int(rows["user_key"].nunique()),
@@ -313,15 +320,27 @@ def _method(method: str, label: str, found: Interval) -> MethodEstimate:
     return MethodEstimate(method, label, *found, is_model_based=False)
 
 
-def _said(words: str, refusal: str | None, kept: Sequence[MethodEstimate], own: Interval) -> str:
+def _said(words: str, refusal: str | None, kept: Sequence[MethodEstimate], own: Interval, gain: Interval) -> str:
     best = kept[0] if kept else None
-    if best is None or best.estimate is None:
+    if best is None or best.estimate is None or own.estimate is None:
         return f"Nobody can tell from this log what {words} would have earned."
-    interval = "" if best.low is None else f" ({best.low:.3f} to {best.high:.3f})"
-    against = "" if own.estimate is None else f"; the drafts as they were written earned {own.estimate:.3f}"
     if refusal:
-        return f"A model guesses {best.estimate:.3f}{interval} a draft for {words}, unchecked by any weights{against}."
-    return f"{words} would have earned about {best.estimate:.3f}{interval} a draft{against}."
+        return (
+            f"A model guesses {best.estimate:.3f} a draft for {words}, unchecked by any weights; "
+            f"the drafts as they were written earned {own.estimate:.3f}."
+        )
+    interval = "" if best.low is None else f" ({best.low:.3f} to {best.high:.3f})"
+    return f"{words} would have earned about {best.estimate:.3f}{interval} a draft{_against(own.estimate, gain)}."
+
+
+def _against(own: float, gain: Interval) -> str:
+    """How that compares with the drafts as they were written, and whether it can be told from no difference."""
+    if gain.estimate is None or gain.low is None or gain.high is None:
+        return f"; the drafts as they were written earned {own:.3f}"
+    said = f", {abs(gain.estimate):.3f} {'more' if gain.estimate >= 0 else 'less'} than the drafts as they were written"
+    if gain.low <= 0 <= gain.high:
+        return f"{said}: not to be told from no difference ({gain.low:+.3f} to {gain.high:+.3f})"
+    return f"{said} ({gain.low:+.3f} to {gain.high:+.3f})"
 
 
 def _segment_rows(rows: pd.DataFrame, target: Matrix, variants: Sequence[str]) -> list[SegmentRow]:

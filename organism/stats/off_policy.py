@@ -17,7 +17,7 @@ from organism.stats.bootstrap import Clusters, paired_bootstrap, ratios_bootstra
 
 Vector = npt.NDArray[np.float64]
 
-METHODS = ("logged", "ips", "clipped_ips", "snips", "dm", "dr", "switch_dr", "sndr")
+METHODS = ("logged", "ips", "clipped_ips", "snips", "dm", "dr", "dr_gain", "switch_dr", "sndr")
 
 
 class Logged(NamedTuple):
@@ -78,9 +78,9 @@ def estimates(
 ) -> dict[str, Interval]:
     """The policy's mean reward by each of METHODS, with a percentile interval over resampled clusters.
 
-    `logged` is what the rows earned as they are. `clip` is the weight at which clipped IPS stops and above which
-    switch-DR trusts the model alone. None where an estimator is undefined (all weights 0). The model's error is not
-    in the intervals of dm; q_hat is held fixed.
+    `logged` is what the rows earned as they are, `dr_gain` how much more dr is. `clip` is the weight at which clipped
+    IPS stops and above which switch-DR trusts the model alone. None where an estimator is undefined (all weights 0).
+    The model's error is not in the intervals of dm; q_hat is held fixed.
     """
     reward = np.asarray(logged.reward, dtype=float)
     weights = importance_weights(logged)
@@ -95,6 +95,7 @@ def estimates(
         "snips": (weights * reward, weights),
         "dm": (model, one),
         "dr": (model + weights * surprise, one),
+        "dr_gain": (model + weights * surprise - reward, one),
         "switch_dr": (model + np.where(weights <= clip, weights, 0.0) * surprise, one),
     }
     asked = [name for name in ratios if name in methods]

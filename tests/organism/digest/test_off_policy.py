@@ -92,6 +92,15 @@ def test_the_estimates_find_what_the_router_would_have_earned():
     assert found.n_users == 60
     assert found.check.effective < 60
     assert "would have earned about" in found.sentence
+    assert found.gain.estimate == pytest.approx(by_method["dr"].estimate - found.logged.estimate)
+    assert 0 < found.gain.low < found.gain.high
+    assert "more than the drafts as they were written" in found.sentence
+
+
+def test_a_router_that_gains_nothing_says_so():
+    found = asked("always:scribe-1", log_of(gain=0.0))
+    assert found.gain.low < 0 < found.gain.high
+    assert "not to be told from no difference" in found.sentence
 
 
 def test_what_was_never_tried_anywhere_is_refused_and_only_the_model_speaks():
@@ -103,6 +112,7 @@ def test_what_was_never_tried_anywhere_is_refused_and_only_the_model_speaks():
     assert [estimate.method for estimate in found.estimates] == ["dm"]
     assert found.estimates[0].estimate == pytest.approx(0.9)
     assert "model guesses" in found.sentence
+    assert found.gain.estimate is None
 
 
 def test_a_segment_where_the_pick_was_never_logged_is_refused_by_name():
