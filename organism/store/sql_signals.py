@@ -44,16 +44,25 @@ _COMPARISONS = {
 }
 _INFIX = frozenset({"+", "-", "*", "/", "//", "%", "^", "**", "->>", "~~", "!~~", "~~*", "!~~*"})
 _FUNCTIONS = frozenset(
-    "abs ceil ceiling floor round trunc sign sqrt cbrt exp ln log log2 log10 pow power greatest least nullif ifnull if "
-    "isfinite isinf isnan length strlen lower upper trim ltrim rtrim contains starts_with prefix ends_with suffix "
-    "substr substring left right strpos instr regexp_matches date_part datepart date_diff datediff date_trunc epoch "
-    "epoch_ms year month day hour minute dayofweek isodow week json_extract_string to_days to_hours to_minutes "
-    "to_seconds".split()
+    "abs ceil ceiling floor round trunc sign sqrt cbrt exp ln log log2 log10 pow power greatest least nullif "
+    "if isfinite isinf isnan length strlen lower upper trim ltrim rtrim contains starts_with prefix ends_with "
+    "suffix substr substring left right strpos instr regexp_matches regexp_full_match date_part datepart "
+    "date_diff datediff date_trunc epoch epoch_ms year month day hour minute dayofweek isodow week "
+    "json_extract_string to_days to_hours to_minutes to_seconds".split()
 )
 _TYPES = frozenset(
     "BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE VARCHAR DATE "
     "TIMESTAMP".split()
 )
+_SHORT_TYPES = {
+    "BOOL": "BOOLEAN",
+    "INT": "INTEGER",
+    "LONG": "BIGINT",
+    "REAL": "FLOAT",
+    "FLOAT8": "DOUBLE",
+    "TEXT": "VARCHAR",
+    "STRING": "VARCHAR",
+}
 _NUMBERS = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN)$")
 _NUMBER = re.compile(r"-?[0-9.]{1,40}([eE][+-]?[0-9]{1,3})?$")
 
@@ -211,10 +220,11 @@ class _Compiler:
         return f'"{column}"'
 
     def _cast(self, node: Node) -> str:
-        wanted = node["type_expr"]
-        if wanted.get("type_name") not in _TYPES or wanted.get("children"):
-            raise DesignError(f"found a cast to {wanted.get('type_name')}; cast to one of: {', '.join(sorted(_TYPES))}")
-        return f"{'TRY_CAST' if node['try_cast'] else 'CAST'}({self.write(node['child'])} AS {wanted['type_name']})"
+        found = str(node["type_expr"].get("type_name")).upper()
+        wanted = _SHORT_TYPES.get(found, found)
+        if wanted not in _TYPES or node["type_expr"].get("children"):
+            raise DesignError(f"found a cast to {found}; cast to one of: {', '.join(sorted(_TYPES))}")
+        return f"{'TRY_CAST' if node['try_cast'] else 'CAST'}({self.write(node['child'])} AS {wanted})"
 
     def _case(self, node: Node) -> str:
         whens = " ".join(

@@ -49,6 +49,9 @@ def scored(events, score, **columns):
         ("LATENCY_MS > 1 AND interaction.CONSENT", 1),
         ("'it''s' = interaction.prompt -- a remark", 0),
         ("1 /* a number */", 1),
+        ("(interaction.attributes->>'vendor_score')::double * 2", 1),
+        ("length(cast(latency_ms as text))::int", 5),
+        ("strpos(interaction.output, 'x')", 1),
     ],
 )
 def test_an_expression_over_one_interaction_becomes_its_signal(store, events, expression, wanted):
