@@ -1,4 +1,4 @@
-"""How long a person waits: first page after start, and click to redrawn in Chromium. `python -m bench.pages`."""
+"""How long a person waits: first page after start, click to redrawn, slider to redrawn. `python -m bench.pages`."""
 
 import os
 import shutil
@@ -38,6 +38,23 @@ CLICK = """async ([link, title, charts]) => {
     while (!drawn()) await new Promise(requestAnimationFrame)
     return performance.now() - began
 }"""
+SLIDE = """async ([key]) => {
+    const thumb = document.activeElement
+    const app = document.querySelector('[data-testid=stApp]')
+    const marks = () => [...document.querySelectorAll('.js-plotly-plot')].map(chart =>
+        [...chart.querySelectorAll('.point')].map(point => point.getAttribute('transform')).join())
+    const before = marks()
+    const press = {key, code: key, bubbles: true, cancelable: true}
+    thumb.dispatchEvent(new KeyboardEvent('keydown', press))
+    const began = performance.now()
+    thumb.dispatchEvent(new KeyboardEvent('keyup', press))
+    const drawn = () => app.getAttribute('data-test-script-state') === 'notRunning'
+        && !document.querySelector('[data-stale=true]')
+        && before.length > 0 && marks().every((mark, number) => mark !== before[number])
+    while (!drawn() && performance.now() - began < 20000) await new Promise(requestAnimationFrame)
+    await new Promise(requestAnimationFrame)
+    return performance.now() - began
+}"""
 
 
 def main() -> int:
@@ -54,11 +71,15 @@ def main() -> int:
             fill(store)
         with serving(full, page):
             home_ms = click_to_drawn(page, there=("/", "Metabolism", 2), back=("/sources", "Sources", 0))
+        with serving(Path(folder) / "demo", page, demo=True) as demo_s:
+            slider_ms = slider_to_drawn(page)
         browser.close()
     rows = [
         ("first page after start, s", first_page_s, FIRST_PAGE_LIMIT_S),
         ("empty page, click to redrawn, ms", empty_ms, LIMIT_MS),
         (f"home at {N_INTERACTIONS:,} interactions, ms", home_ms, LIMIT_MS),
+        ("first page with the demo to seed, s", demo_s, FIRST_PAGE_LIMIT_S),
+        ("reward designer, slider to redrawn, ms", slider_ms, LIMIT_MS),
     ]
     for name, value, limit in rows:
         print(f"{name:<42} {value:9.1f}   limit {limit:6.0f}   {value / limit:5.2f} of it")
@@ -66,10 +87,11 @@ def main() -> int:
 
 
 @contextmanager
-def serving(place: Path, page: Page) -> Iterator[float]:
+def serving(place: Path, page: Page, *, demo: bool = False) -> Iterator[float]:
     """The app on this workspace; yields the seconds from its start until a browser shows the first page."""
     port, began = free_port(), time.perf_counter()
-    command = [sys.executable, "-m", "organism", "serve", "--workspace", str(place), "--port", str(port), "--no-demo"]
+    command = [sys.executable, "-m", "organism", "serve", "--workspace", str(place), "--port", str(port)]
+    command += [] if demo else ["--no-demo"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         wait_for(server, page, f"http://127.0.0.1:{port}/")
         yield time.perf_counter() - began
@@ -99,6 +121,22 @@ def click_to_drawn(page: Page, *, there: tuple[str, str, int], back: tuple[str, 
         page.evaluate(CLICK, list(back))
         taken = page.evaluate(CLICK, list(there))
         if number >= 3:
+            times.append(float(taken))
+    return median(times)
+
+
+def slider_to_drawn(page: Page) -> float:
+    """The median milliseconds from releasing the price slider until both charts of who wins are drawn anew.
+
+    The thumb is moved by keyboard, one step forth and one back, so that each move changes what is drawn.
+    """
+    page.evaluate(CLICK, ["/reward", "Reward", 2])
+    page.get_by_role("slider", name="Price").focus()
+    times = []
+    for number in range(CLICKS + 5):
+        page.wait_for_timeout(150)
+        taken = page.evaluate(SLIDE, ["ArrowLeft" if number % 2 else "ArrowRight"])
+        if number >= 5:
             times.append(float(taken))
     return median(times)
 

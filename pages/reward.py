@@ -51,6 +51,7 @@ def designer(loop: runtime.Loop) -> None:
             key="view",
             bind="query-params",
             label_visibility="collapsed",
+            wrap=True,
         )
         with cards.polite("No reward"):
             VIEWS[view or "Who wins"](Desk(loop, live, draft))
@@ -76,12 +77,8 @@ def drafted(loop: runtime.Loop, live: RewardDesign) -> RewardDesign:
         return draft
     with start:
         reward_draft.presets(runtime.read(presets, loop.loop_id), draft.id, live)
-    details = st.expander(
-        "Signals, anchors and missing values", icon=":material/tune:", key="details", on_change="rerun"
-    )
-    if details.open:
-        with details:
-            editor(draft, live, runtime.read(known_signals, loop.loop_id), loop.loop_id)
+    if st.button("Signals, anchors and missing values", icon=":material/tune:", key="details", width="stretch"):
+        editor(draft, live, runtime.read(known_signals, loop.loop_id), loop.loop_id)
     reward_draft.messages()
     reward_draft.actions(loop.loop_id, live, draft, version)
     return draft

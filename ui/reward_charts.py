@@ -93,6 +93,7 @@ def ternary(
         "margin": {"l": 40, "r": 40, "t": 30, "b": 8},
     }
     layout["legend"] |= {"y": -0.13, "yanchor": "top", "x": 0.5, "xanchor": "center", "font": {"size": 12}}
+    layout["legend"] |= {"entrywidth": 0.5, "entrywidthmode": "fraction"}
     return go.Figure(data=[_corners(palette), *cells, *marks], layout=layout)
 
 

@@ -50,7 +50,7 @@ def start_from(design: RewardDesign, live: RewardDesign) -> None:
     else:
         st.query_params["draft"] = to_link(design)
     st.session_state["draft_round"] = st.session_state.get("draft_round", 0) + 1
-    st.session_state.pop("draft_problem", None)
+    st.session_state["draft_started"] = True
 
 
 def refuse(error: OrganismError) -> None:
@@ -133,16 +133,24 @@ def actions(loop_id: str, live: RewardDesign, draft: RewardDesign, version: int)
             type="primary",
             icon=":material/save:",
             disabled=draft.id == live.id,
-            help="Saving makes this design live: it picks the next training rows and judges the next experiment.",
         ):
             if draft.id != live.id:
                 _save(loop_id, draft)
-        with st.popover("Share", icon=":material/ios_share:", help="The draft as a link or a file, and from a file."):
+        if st.button("Share", icon=":material/ios_share:", key="share"):
             _share(live, draft)
+
+
+def close_when_started() -> None:
+    """At the end of a dialog: close it when it made a new draft, or say why it did not."""
+    if st.session_state.pop("draft_started", False):
+        st.rerun()
+    if problem := st.session_state.pop("draft_problem", None):
+        st.error(literal(problem), title="The draft stays as it was", icon=":material/error:")
 
 
 def messages() -> None:
     """What the last action came to, said once."""
+    st.session_state.pop("draft_started", None)
     if problem := st.session_state.pop("draft_problem", None):
         st.error(literal(problem), title="The draft stays as it was", icon=":material/error:")
     if said := st.session_state.pop("saved", None):
@@ -156,6 +164,7 @@ def anchors(design: RewardDesign) -> tuple[SignalSpec, ...]:
 
 def _save(loop_id: str, draft: RewardDesign) -> None:
     with st.form("save", border=False):
+        st.caption("Saving makes it live, for the next training rows and experiment.")
         why = st.text_input(
             "What should get better?", placeholder="Fewer rewritten notes, even if a draft costs more", required=True
         )
@@ -171,10 +180,11 @@ def _save(loop_id: str, draft: RewardDesign) -> None:
             st.rerun()
 
 
+@st.dialog("Share this draft")
 def _share(live: RewardDesign, draft: RewardDesign) -> None:
     st.caption("This link opens the draft as it stands; nothing is saved.")
     query = urlencode({"draft": to_link(draft)} if draft.id != live.id else {})
-    st.code(f"{str(st.context.url or '').split('?')[0]}{'?' if query else ''}{query}", language=None, wrap_lines=True)
+    st.code(f"{str(st.context.url or '').split('?')[0]}{'?' if query else ''}{query}", language=None)
     with st.container(horizontal=True):
         for form, write, mime in (("TOML", to_toml, "application/toml"), ("JSON", to_json, "application/json")):
             st.download_button(
@@ -200,6 +210,7 @@ def _share(live: RewardDesign, draft: RewardDesign) -> None:
                 start_from(design, live)
 
     st.file_uploader("Open a design file", type=["toml", "json"], key="design_file", on_change=take)
+    close_when_started()
 
 
 def _full(design: RewardDesign) -> float:

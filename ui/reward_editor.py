@@ -13,13 +13,15 @@ from organism.errors import InputError, OrganismError
 from organism.records import Constraint, RewardDesign, SignalSpec
 from organism.store.signals import read_quantiles
 from ui import runtime
-from ui.reward_draft import refuse, start_from
+from ui.reward_draft import close_when_started, refuse, start_from
 
+WIDTH = 620
 SPEC, BOUND = ("signal", "weight", "worst", "best", "missing"), ("signal", "at_least", "at_most")
 Row = Mapping[str, Any]
 Anchors = Callable[[str], tuple[float, float]]
 
 
+@st.dialog("Signals, anchors and missing values", width=WIDTH + 60)
 def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], loop_id: str) -> None:
     """Edit the draft as a whole; it changes when Apply is pressed, and only when it can give a reward.
 
@@ -46,12 +48,16 @@ def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], lo
 
     names = sorted({name for name, info in known.items() if getattr(info, "removed_at", None) is None})
     with st.form(f"editor_{turn}", border=False):
-        st.caption("A value is worth 0 at worst and 1 at best. An empty missing leaves such drafts out.")
+        st.caption(
+            "A value is worth 0 at worst, 1 at best, and in proportion between. Where missing is empty, drafts without "
+            "the signal are left out. Add a signal in the last line; tick a line to delete it."
+        )
         st.data_editor(
             pd.DataFrame(tables["specs"], columns=list(SPEC)),
             key=keys["specs"],
             num_rows="dynamic",
             hide_index=True,
+            width=WIDTH,
             column_config=_spec_columns(names, draft),
             alt="Signals of the draft with weight, anchors and what a missing one counts as",
         )
@@ -61,10 +67,12 @@ def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], lo
             key=keys["bounds"],
             num_rows="dynamic",
             hide_index=True,
+            width=WIDTH,
             column_config=_bound_columns(names, draft),
             alt="Guardrails of the draft",
         )
-        st.form_submit_button("Apply", icon=":material/check:", on_click=apply, width="stretch")
+        st.form_submit_button("Apply", icon=":material/check:", type="primary", on_click=apply)
+    close_when_started()
 
 
 def suggested(loop_id: str) -> Anchors:
@@ -115,13 +123,13 @@ def _spec_columns(names: Collection[str], draft: RewardDesign) -> dict[str, Any]
     number = st.column_config.NumberColumn
     return {
         "signal": st.column_config.SelectboxColumn(
-            "Signal", options=_options(names, [s.signal for s in draft.signals]), width=128, pinned=True
+            "Signal", options=_options(names, [s.signal for s in draft.signals]), width=200, pinned=True
         ),
-        "weight": number("Weight", min_value=0.0, format="%.2f", width=62, help="0 or more; only shares count."),
-        "worst": number("Worst", format="%g", width=66, help="The value that is worth 0."),
-        "best": number("Best", format="%g", width=66, help="The value that is worth 1."),
+        "weight": number("Weight", min_value=0.0, format="%.2f", width=90, help="0 or more; only shares count."),
+        "worst": number("Worst", format="%g", width=90, help="The value that is worth 0."),
+        "best": number("Best", format="%g", width=90, help="The value that is worth 1."),
         "missing": number(
-            "Missing", min_value=0.0, max_value=1.0, format="%g", width=70, help="Utility when absent; empty: left out."
+            "Missing", min_value=0.0, max_value=1.0, format="%g", width=90, help="Utility when absent; empty: left out."
         ),
     }
 
@@ -130,10 +138,10 @@ def _bound_columns(names: Collection[str], draft: RewardDesign) -> dict[str, Any
     number = st.column_config.NumberColumn
     return {
         "signal": st.column_config.SelectboxColumn(
-            "Signal", options=_options(names, [c.signal for c in draft.constraints]), width=128
+            "Signal", options=_options(names, [c.signal for c in draft.constraints]), width=200
         ),
-        "at_least": number("At least", format="%g", width=90),
-        "at_most": number("At most", format="%g", width=90),
+        "at_least": number("At least", format="%g", width=120),
+        "at_most": number("At most", format="%g", width=120),
     }
 
 

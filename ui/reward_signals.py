@@ -30,12 +30,13 @@ def signals(desk: Desk) -> None:
     counted = runtime.read(signal_moments, desk.loop.loop_id, (*names, ALWAYS_THERE))
     frame = _table(desk, known, names, counted)
     percent: dict[str, Any] = {"format": "%.0f%%"}
-    bars: dict[str, Any] = percent | {"max_value": 100.0, "width": "small"}
+    bars: dict[str, Any] = percent | {"max_value": 100.0, "width": 74}
     columns = st.column_config
     st.dataframe(
         frame,
         hide_index=True,
         height="content",
+        placeholder="",
         column_config={
             "signal": columns.TextColumn("Signal", pinned=True, width=190),
             "share": columns.ProgressColumn("Weight", help="Its share of all weights.", **bars),
@@ -50,7 +51,7 @@ def signals(desk: Desk) -> None:
             "kind": columns.TextColumn("Kind", width=80),
         }
         | {
-            name: columns.NumberColumn(name, width=84, help=f"Covered, of the drafts of {name}.", **percent)
+            name: columns.NumberColumn(name, width=78, help=f"Covered, of the drafts of {name}.", **percent)
             for name in map(str, frame)
             if name not in FIXED
         },

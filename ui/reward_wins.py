@@ -96,7 +96,7 @@ def wins(desk: Desk) -> None:
 def _figures(live: Scored, draft: Scored, desk: Desk) -> None:
     effective = effective_signals(draft.moments, desk.draft)
     n_signals = sum(spec.weight > 0 for spec in desk.draft.signals)
-    with st.grid(3, min_column_width=150):
+    with st.grid(3, min_column_width=170):
         cards.vital("Wins today", live.winner, "Highest mean reward under the live design, guardrails held.")
         st.metric(
             "Would win",
@@ -202,7 +202,8 @@ def flip_in_words(found: Sequence[Flip], winner: str | None) -> str:
     same = [flip for flip in found if flip[2:] == near[2:] and flip.is_group]
     name = LABELS[same[0].name][0].lower() if same else LABELS[near.name][0].lower() if near.is_group else near.name
     way = "rose" if near.share_then > near.share_now else "fell"
-    return f"{near.winner_then} would win if {name} {way} from {near.share_now:.0%} to {near.share_then:.0%}."
+    shares = f"from {near.share_now:.0%} to {near.share_then:.0%}"
+    return f"{near.winner_then} would win if the weight of {name} {way} {shares}."
 
 
 def _guardrails(draft: Scored) -> None:

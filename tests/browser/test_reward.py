@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -45,7 +46,32 @@ def test_a_preset_is_a_link_that_another_person_opens(
 
 def test_the_tables_of_signals_and_guardrails_open_and_apply_what_stands_there(open_page: Open) -> None:
     page = open_page("/reward")
-    page.get_by_text("Signals, anchors and missing values").click()
-    expect(page.get_by_test_id("stDataFrame")).not_to_have_count(0)
-    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("button", name="Signals, anchors and missing values").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_test_id("stDataFrame")).to_have_count(2)
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog).to_have_count(0)
     expect(page.get_by_text("The draft is the live design.")).to_be_visible()
+
+
+def test_a_design_leaves_as_a_file_and_comes_back_as_a_draft(open_page: Open, tmp_path: Path) -> None:
+    page = open_page("/reward?w_price=0.7")
+    page.get_by_role("button", name="Share").click()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="TOML").click()
+    file = tmp_path / "cheap.toml"
+    started.value.save_as(file)
+    other = open_page("/reward")
+    other.get_by_role("button", name="Share").click()
+    other.locator("input[type=file]").set_input_files(file)
+    expect(other.get_by_role("dialog")).to_have_count(0)
+    expect(other.get_by_role("slider", name="Price")).to_have_value("0.7")
+
+
+def test_a_file_that_is_no_design_is_one_sentence_and_the_draft_stays(open_page: Open, tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("name = ")
+    page = open_page("/reward")
+    page.get_by_role("button", name="Share").click()
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.get_by_role("dialog").get_by_text("The draft stays as it was")).to_be_visible()
