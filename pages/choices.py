@@ -99,8 +99,7 @@ def findings(fit: ChoiceFit) -> None:
         cards.vital(
             "Choices",
             f"{fit.n_pairs:,}",
-            "Answered pairs whose two sides have every signal of the live design."
-            + (f" {n_simulated:,} choices of these people are simulated." if n_simulated else ""),
+            "Answered pairs whose two sides have every signal of the live design.",
         )
         cards.vital(
             "Loose weights",
@@ -127,6 +126,8 @@ def findings(fit: ChoiceFit) -> None:
     cards.chart(
         runtime.figure(choice_charts.fitted_weights, frame, about=tuple(counted_in)), takeaway, frame, "weights"
     )
+    if n_simulated:
+        st.caption(f"Of {counted(int(shown['n_choices'].sum()), 'choice')}, {n_simulated:,} are by simulated people.")
     for words in fit.sentences:
         st.markdown(f"- {literal(words)}")
 

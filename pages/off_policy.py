@@ -173,7 +173,7 @@ def findings(found: Preview) -> None:
             "Effective users",
             None if check.effective is None else f"{check.effective:.1f}",
             f"(Σw)² ÷ Σw² of the users' summed weights, of {found.n_users} users. Users were assigned, not drafts, so "
-            f"users count. Under {MIN_EFFECTIVE_USERS} there is no estimate.",
+            f"users count. Under {MIN_EFFECTIVE_USERS} there is no estimate; up to 50, intervals are a little short.",
         )
         cards.vital(
             "Largest weight's share",

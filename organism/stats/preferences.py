@@ -66,7 +66,8 @@ class PairWeights(NamedTuple):
 class Looseness(NamedTuple):
     """How far one weight is from settled: at most as wide as its value, and so away from 0.
 
-    `n_more` is about how many more choices like these it would take; 0 when settled, None without a number to say.
+    `n_more` is about how many more choices like these it would take, to two digits; 0 when settled, None without a
+    number to say.
     """
 
     holds_zero: bool
@@ -197,8 +198,8 @@ def looseness(fit: PairWeights, level: float = 0.95, most: int = 5_000) -> list[
             found.append(Looseness(False, False, 0))
             continue
         wanted = fit.n_pairs * (2 * z * error / abs(w)) ** 2 if w else float("inf")
-        more = max(1, round(wanted - fit.n_pairs)) if wanted - fit.n_pairs <= most else None
-        found.append(Looseness(holds_zero, is_wide, more))
+        more = wanted - fit.n_pairs
+        found.append(Looseness(holds_zero, is_wide, int(float(f"{max(more, 1):.2g}")) if more <= most else None))
     return found
 
 

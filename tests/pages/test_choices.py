@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from organism.config import DEMO_LOOP
@@ -102,17 +101,11 @@ def test_profiles_of_versions_can_be_compared_too(full: Path, visit: Visit) -> N
     assert "no choice to learn weights from yet" in said(app)
 
 
-@pytest.mark.parametrize("page", ["choices", "off_policy"])
-def test_an_empty_workspace_is_told_what_to_do_next(empty: Path, visit: Visit, page: str) -> None:
-    app = visit(page)
-    assert not app.exception
-    assert len(app.info) == 1
-
-
 def test_a_slide_shows_findings_and_no_buttons_to_choose(full: Path, visit: Visit) -> None:
     visit("choices")
-    vote(6, "Ana")
+    vote(6, "simulated-pm", is_synthetic=True)
     app = visit("choices", present="1")
     assert not app.exception
+    assert "Of 6 choices, 6 are by simulated people" in said(app)
     assert [button.label for button in app.button] == ["Leave presentation"]
     assert app.metric

@@ -17,6 +17,8 @@ PAGES = (
     "sources",
     "reward",
     "reward_check",
+    "choices",
+    "off_policy",
     "training_sets",
     "fine_tunes",
     "before_after",
