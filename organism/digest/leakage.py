@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 SHINGLE = 5
 NEAR = 0.8
-BANDS, ROWS = 42, 6
-"""A pair that shares 0.8 is missed once in 350,000 times: (1 - 0.8^6)^42."""
+N_HASHES = 252
+BAND_SIZES = (6, 4, 3, 2, 1)
+MISSES = 1e-4
+"""A pair that shares s is missed with probability (1 - s^r)^b in b bands of r hashes; at 0.8 that is 3 in a million."""
 
 Shingles = NDArray[np.uint64]
 _IDEOGRAMS = "\u3040-\u30ff\u3400-\u9fff"  # scripts without spaces between words: each sign stands for a word
@@ -42,7 +44,7 @@ def near_pairs(train: Sequence[str], heldout: Sequence[str], *, threshold: float
     vocabulary: dict[str, int] = {}
     sides = [[shingles(text, vocabulary) for text in texts] for texts in (train, heldout)]
     nearest: dict[int, NearPair] = {}
-    for left, right in sorted(_candidates(*sides)):
+    for left, right in sorted(_candidates(*sides, band_size(threshold))):
         shared = jaccard(sides[0][left], sides[1][right])
         if shared >= threshold and (left not in nearest or shared > nearest[left].similarity):
             nearest[left] = NearPair(left, right, shared)
@@ -73,30 +75,36 @@ def jaccard(left: Shingles, right: Shingles) -> float:
     return shared / (len(left) + len(right) - shared)
 
 
-def _candidates(train: Sequence[Shingles], heldout: Sequence[Shingles]) -> set[tuple[int, int]]:
+def band_size(threshold: float) -> int:
+    """The most hashes a band may have so that a pair at the threshold is missed less than once in 10,000 times."""
+    misses = {size: (1 - threshold**size) ** (N_HASHES // size) for size in BAND_SIZES}
+    return next((size for size in BAND_SIZES if misses[size] < MISSES), 1)
+
+
+def _candidates(train: Sequence[Shingles], heldout: Sequence[Shingles], size: int) -> set[tuple[int, int]]:
     """Pairs that agree in at least one band of their signatures."""
-    buckets: Mapping[bytes, list[int]] = _buckets(heldout)
+    buckets: Mapping[bytes, list[int]] = _buckets(heldout, size)
     pairs: set[tuple[int, int]] = set()
-    for place, bands in _signatures(train):
+    for place, bands in _signatures(train, size):
         for band in bands:
             pairs.update((place, other) for other in buckets.get(band, ()))
     return pairs
 
 
-def _buckets(texts: Sequence[Shingles]) -> dict[bytes, list[int]]:
+def _buckets(texts: Sequence[Shingles], size: int) -> dict[bytes, list[int]]:
     buckets: dict[bytes, list[int]] = defaultdict(list)
-    for place, bands in _signatures(texts):
+    for place, bands in _signatures(texts, size):
         for band in bands:
             buckets[band].append(place)
     return dict(buckets)
 
 
-def _signatures(texts: Sequence[Shingles]) -> Iterable[tuple[int, list[bytes]]]:
+def _signatures(texts: Sequence[Shingles], size: int) -> Iterable[tuple[int, list[bytes]]]:
     """Of each text with a word its MinHash bands: the least of its shingles under each of 252 permutations."""
-    salts = np.random.default_rng(1997).integers(0, 2**64, BANDS * ROWS, dtype=np.uint64)
+    salts = np.random.default_rng(1997).integers(0, 2**64, N_HASHES, dtype=np.uint64)
     for place, text in enumerate(texts):
         if len(text):
-            least = _mixed(text[None, :] ^ salts[:, None]).min(axis=1).reshape(BANDS, ROWS)
+            least = _mixed(text[None, :] ^ salts[:, None]).min(axis=1).reshape(-1, size)
             yield place, [bytes([number]) + band.tobytes() for number, band in enumerate(least)]
 
 

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from organism.digest.leakage import jaccard, near_pairs, shingles
+from organism.digest.leakage import band_size, jaccard, near_pairs, shingles
 
 WORDS = [f"word{n}" for n in range(400)]
 VISIT = "The patient has had a dry cough for three weeks and no fever at any time since then"
@@ -34,7 +34,8 @@ def test_scripts_without_spaces_are_compared_by_sign():
     assert 0.5 < near[0].similarity < 1
 
 
-def test_minhash_finds_what_comparing_every_pair_finds():
+@pytest.mark.parametrize("threshold", [0.8, 0.65, 0.3])
+def test_minhash_finds_what_comparing_every_pair_finds(threshold):
     rng = random.Random(5)
     heldout = [text(rng) for _ in range(60)]
     train = [text(rng) for _ in range(60)]
@@ -48,11 +49,15 @@ def test_minhash_finds_what_comparing_every_pair_finds():
         (left, right): shared
         for left, one in enumerate(lines[0])
         for right, other in enumerate(lines[1])
-        if (shared := jaccard(shingles(one), shingles(other))) >= 0.8
+        if (shared := jaccard(shingles(one), shingles(other))) >= threshold
     }
-    found = near_pairs(*lines)
+    found = near_pairs(*lines, threshold=threshold)
     assert {(pair.train, pair.heldout): pair.similarity for pair in found} == brute
-    assert 5 < len(brute) < 40
+    assert 5 < len(brute) <= 40
+
+
+def test_a_lower_threshold_takes_smaller_bands():
+    assert [band_size(threshold) for threshold in (1.0, 0.8, 0.7, 0.5, 0.3, 0.1, 0.01)] == [6, 6, 4, 3, 2, 1, 1]
 
 
 def test_of_several_near_texts_the_nearest_is_named_and_a_text_counts_once():
