@@ -1,14 +1,12 @@
 """The shipped pool: four drafts for each of 300 prompts, whole and as their beginnings, with spread to choose from."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from data.scribe import physicians
+from data.scribe import physicians, pool
 from data.scribe.build import digests
 from data.scribe.environment import FRESH_FIRST_SEED
 from data.scribe.measure import UNSEEN_SEED
@@ -16,7 +14,6 @@ from data.scribe.pilot import PILOT_FIRST_SEED
 from data.scribe.pool import BEGINNINGS, POOL_FIRST_SEED, Plan, _own_note, _visits
 from data.scribe.seed import HISTORY, PILOT, POOL
 from data.scribe.weeks import HISTORY_FIRST_SEED, SEEDS_PER_SEED
-from organism.config import ROOT
 from organism.measures.acceptance import measure
 from organism.measures.facts import right_facts
 
@@ -94,14 +91,8 @@ def test_stopping_early_keeps_more_of_less_and_people_mind(drafts):
 
 
 @pytest.mark.slow
-def test_the_command_makes_the_same_bytes_twice(tmp_path):
-    command = ["-m", "data.scribe.pool", "--out", str(tmp_path / "pool"), "--physicians", "2", "--visits", "1"]
-
-    def run(*words):
-        line = [sys.executable, *command, *words]
-        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    made, checked = run(), run("--check")
-    assert made.returncode == 0, made.stderr[-2000:]
-    assert checked.returncode == 0, checked.stdout + checked.stderr[-2000:]
-    assert "byte for byte" in checked.stdout
+def test_the_command_makes_the_same_bytes_twice(tmp_path, capsys):
+    command = ["--out", str(tmp_path / "pool"), "--physicians", "2", "--visits", "1"]
+    assert pool.main(command) == 0
+    assert pool.main([*command, "--check"]) == 0
+    assert "byte for byte" in capsys.readouterr().out
