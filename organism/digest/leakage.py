@@ -42,7 +42,7 @@ def near_pairs(train: Sequence[str], heldout: Sequence[str], *, threshold: float
     Case, white space and punctuation do not count. `threshold` is in (0, 1].
     """
     vocabulary: dict[str, int] = {}
-    sides = [[shingles(text, vocabulary) for text in texts] for texts in (train, heldout)]
+    sides = ([shingles(text, vocabulary) for text in train], [shingles(text, vocabulary) for text in heldout])
     nearest: dict[int, NearPair] = {}
     for left, right in sorted(_candidates(*sides, band_size(threshold))):
         shared = jaccard(sides[0][left], sides[1][right])

@@ -10,6 +10,7 @@ from organism.digest.leakage import NEAR
 from organism.errors import DesignError, InputError
 from organism.records import DatasetKind, FeedbackKind
 
+LEAST_NEAR = 0.3
 ANSWERS = (FeedbackKind.ACCEPT, FeedbackKind.EDIT, FeedbackKind.REJECT)
 
 
@@ -91,9 +92,10 @@ class SetSettings:
                 f"a threshold of {self.threshold:g} with a dead band of {self.dead_band:g} leaves no room on both "
                 "sides: rewards run from 0 to 1; give for example 0.5 and 0.1"
             )
-        if not 0 < self.near <= 1:
+        if not LEAST_NEAR <= self.near <= 1:
             raise DesignError(
-                f"near means a share of {self.near:g}; give more than 0 and at most 1, for example {NEAR}"
+                f"near means a share of {self.near:g} of word runs; give {LEAST_NEAR} to 1, for example {NEAR}: under "
+                "that, texts about the same things are near"
             )
 
 

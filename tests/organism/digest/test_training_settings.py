@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_named(asked, match):
         ({"answers": ["rating"]}, "'rating' is no kind of answer; use any of: accept, edit, reject"),
         ({"since": "2026-10-02", "until": "2026-10-02"}, "give an end after the start"),
         ({"max_rows_per_user": 0}, "give 1 or more, or leave it out"),
-        ({"near": 0.0}, "give more than 0 and at most 1"),
+        ({"near": 0.1}, "give 0.3 to 1, for example 0.8"),
         ({"heldout_share": 1.0}, "wanted a share between 0 and 1"),
     ],
 )
