@@ -5,15 +5,9 @@ import streamlit as st
 
 from organism.digest.choices import KINDS_OF_PROMPT
 from organism.digest.designs_flow import LIVE, find_design
-from organism.digest.off_policy import (
-    EVERYWHERE,
-    MAX_LARGEST_SHARE,
-    MIN_EFFECTIVE_USERS,
-    Policy,
-    Preview,
-    parse_policy,
-)
+from organism.digest.off_policy import MAX_LARGEST_SHARE, MIN_EFFECTIVE_USERS, Preview
 from organism.digest.off_policy_flow import off_policy
+from organism.digest.policies import EVERYWHERE, Policy, parse_policy
 from organism.digest.presets import PRESETS
 from organism.errors import InputError
 from organism.store.choices import read_variants

@@ -7,8 +7,8 @@ from starlette.responses import JSONResponse
 from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf
 from organism.digest.designs_flow import find_design
-from organism.digest.off_policy import FORMS
 from organism.digest.off_policy_flow import off_policy
+from organism.digest.policies import FORMS
 from organism.wire import plain
 
 router = APIRouter(tags=["digest"], dependencies=[KeyRequired])

@@ -12,8 +12,9 @@ from organism.digest.choices import ChoiceFit, ChoiceKind, design_from
 from organism.digest.choices_flow import fit_choices, record_choice, variant_strengths
 from organism.digest.design_files import to_link
 from organism.digest.designs_flow import find_design
-from organism.digest.off_policy import FORMS, Preview
+from organism.digest.off_policy import Preview
 from organism.digest.off_policy_flow import off_policy
+from organism.digest.policies import FORMS
 from organism.errors import DesignError
 from organism.store.choices import read_choices, read_voters
 

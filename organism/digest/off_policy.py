@@ -1,4 +1,4 @@
-"""What a router or policy would have earned: policies in words, the log they are judged on, refusal. Pure.
+"""What a router or policy would have earned: the log that policies are judged on, and refusal. Pure.
 
 A policy says for each segment which share of the drafts each variant writes. It is judged on interactions of
 experiments, where the probability of the variant is on record. Users were assigned, not drafts: weights, intervals
@@ -13,22 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from organism.digest.policies import EVERYWHERE, Policy, in_words, named_segment, target_shares
 from organism.errors import InputError
 from organism.records import Interval
 from organism.stats.off_policy import Logged, WeightCheck, estimates, weight_check
 
 Matrix = npt.NDArray[np.float64]
-Shares = Mapping[str, float]
 
-EVERYWHERE = "*"
-SEGMENTS = ("region", "length")
 MIN_EFFECTIVE_USERS = 10
 MAX_LARGEST_SHARE = 0.25
 MIN_CELL_USERS = 3
 FOLDS = 5
 NOTHING = Interval(None, None, None)
 CLIP = 10.0
-FORMS = "always:VARIANT, region:SEGMENT=VARIANT,…,*=VARIANT, length:short=VARIANT,…, mix:VARIANT=SHARE,…, best:region"
 METHODS = {
     "dr": "Doubly robust (DR)",
     "snips": "Self-normalized weights (SNIPS)",
@@ -36,15 +33,6 @@ METHODS = {
     "clipped_ips": f"Weights up to {CLIP:g} (clipped IPS)",
     "dm": "Model-based (DM)",
 }
-
-
-class Policy(NamedTuple):
-    """For each segment (or `*`) the share of drafts by variant. `learn` names a router that is learned first."""
-
-    text: str
-    segment_by: str | None
-    rules: dict[str, dict[str, float]]
-    learn: bool = False
 
 
 class MethodEstimate(NamedTuple):
@@ -92,37 +80,6 @@ class Preview(NamedTuple):
     segments: list[SegmentRow]
 
 
-def parse_policy(text: str) -> Policy:
-    """A policy from its words, in one of the FORMS; raises InputError with what was found and what is wanted.
-
-    Shares of a mixture are scaled to sum to 1.
-    """
-    kind, _, rest = (part.strip() for part in text.strip().partition(":"))
-    if kind == "always" and rest:
-        return Policy(text.strip(), None, {EVERYWHERE: {rest: 1.0}})
-    if kind == "mix" and rest:
-        return Policy(text.strip(), None, {EVERYWHERE: _mixture(rest, text)})
-    if kind in SEGMENTS and rest:
-        rules = {segment: {variant: 1.0} for segment, variant in _assignments(rest, text)}
-        return Policy(text.strip(), kind, rules)
-    if kind == "best" and rest in SEGMENTS:
-        return Policy(text.strip(), rest, {}, learn=True)
-    raise InputError(f"{text!r} is no policy; write one of: {FORMS}")
-
-
-def in_words(policy: Policy) -> str:
-    """The policy as a person would say it."""
-    if policy.learn:
-        return f"the best variant of each {_NOUNS[policy.segment_by or '']}, learned on half of the users"
-    if policy.segment_by is None:
-        shares = policy.rules[EVERYWHERE]
-        return f"always {next(iter(shares))}" if len(shares) == 1 else _mixed(shares)
-    by_shares: dict[str, list[str]] = {}
-    for segment, shares in policy.rules.items():
-        by_shares.setdefault(_mixed(shares), []).append(_named(segment))
-    return ", ".join(f"{shares} for {_listed(segments)}" for shares, segments in by_shares.items())
-
-
 def usable_log(rows: pd.DataFrame, propensities: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """The rows whose propensity is known, with columns assigned, other, probability, and why others were left out.
 
@@ -151,35 +108,6 @@ def judged_on(log: pd.DataFrame, policy: Policy) -> tuple[pd.DataFrame, int]:
         return log, 0
     kept = log[log["experiment_id"].map(tried).astype(bool)].reset_index(drop=True)
     return kept, len(log) - len(kept)
-
-
-def target_shares(policy: Policy, segments: Sequence[str], variants: Sequence[str]) -> Matrix:
-    """What the policy would do with each row, shape (rows, variants).
-
-    Raises InputError when it names a variant that the loop does not have, or says nothing for a segment.
-    """
-    place = {variant: i for i, variant in enumerate(variants)}
-    table: dict[str, npt.NDArray[np.float64]] = {}
-    for segment, shares in policy.rules.items():
-        if unknown := [variant for variant in shares if variant not in place]:
-            raise InputError(f"no variant is called {unknown[0]!r}; there are: {', '.join(variants) or 'none yet'}")
-        table[segment] = np.array([shares.get(variant, 0.0) for variant in variants])
-    found = [table.get(segment, table.get(EVERYWHERE)) for segment in segments]
-    if unsaid := sorted({s for s, shares in zip(segments, found, strict=True) if shares is None}):
-        raise InputError(
-            f"the policy says nothing for {policy.segment_by} {', '.join(unsaid)}; "
-            f"add a rule such as {unsaid[0]}={variants[0]}, or *={variants[0]} for all the rest"
-        )
-    return np.array([shares for shares in found if shares is not None]).reshape(len(segments), len(variants))
-
-
-def logged_shares(log: pd.DataFrame, variants: Sequence[str]) -> Matrix:
-    """How probable each variant was for each row, by its experiment's assignment; shape (rows, variants)."""
-    place = {variant: i for i, variant in enumerate(variants)}
-    table, rows = np.zeros((len(log), len(variants))), np.arange(len(log))
-    table[rows, log["assigned"].map(place).to_numpy(dtype=int)] = log["probability"]
-    table[rows, log["other"].map(place).to_numpy(dtype=int)] = 1 - log["probability"]
-    return table
 
 
 def expected_rewards(fit: pd.DataFrame, log: pd.DataFrame, variants: Sequence[str]) -> Matrix:
@@ -242,28 +170,18 @@ def preview(
     judged, elsewhere = judged_on(log, policy)
     told = dict(left_out) | ({"their experiment did not try what the policy picks": elsewhere} if elsewhere else {})
     rows = judged if len(judged) else log
-    target = target_shares(policy, rows["segment"].tolist(), variants)
-    model_rows = judged if len(judged) else everything
-    logged = Logged(
-        rows["reward"].to_numpy(dtype=float),
-        rows["variant"].map({variant: i for i, variant in enumerate(variants)}).to_numpy(dtype=int),
-        rows["probability"].to_numpy(dtype=float),
-        target,
-        expected_rewards(model_rows, rows, variants),
-    )
+    logged = _logged(rows, judged if len(judged) else everything, policy, variants)
+    target = np.asarray(logged.target, dtype=float)
     users = rows["user_key"].to_numpy(dtype=object)
     check = weight_check(logged, users)
     refusal = _refusal(rows, judged, target, variants, check)
-    found = (
-        estimates(logged, users, rng=rng, methods=["logged", "dr_gain", *METHODS], clip=CLIP, n=n) if len(rows) else {}
-    )
+    found = estimates(logged, users, rng=rng, methods=["logged", "dr_gain", *METHODS], clip=CLIP, n=n)
     kept = [
         _method(method, label, found[method])
         for method, label in METHODS.items()
-        if method in found and (refusal is None or method == "dm")
+        if len(rows) and (refusal is None or method == "dm")
     ]
-    own = found.get("logged", NOTHING)
-    gain = NOTHING if refusal else found["dr_gain"]
+    own, gain = found["logged"], NOTHING if refusal else found["dr_gain"]
     words = in_words(policy)
     return Preview(
         policy=words,
@@ -277,6 +195,17 @@ def preview(
         n_users=int(rows["user_key"].nunique()),
         left_out=told,
         segments=_segment_rows(rows, target, variants),
+    )
+
+
+def _logged(rows: pd.DataFrame, fit: pd.DataFrame, policy: Policy, variants: Sequence[str]) -> Logged:
+    """The rows as the estimators take them, with expected rewards from `fit`."""
+    return Logged(
+        rows["reward"].to_numpy(dtype=float),
+        rows["variant"].map({variant: i for i, variant in enumerate(variants)}).to_numpy(dtype=int),
+        rows["probability"].to_numpy(dtype=float),
+        target_shares(policy, rows["segment"].tolist(), variants),
+        expected_rewards(fit, rows, variants),
     )
 
 
@@ -298,8 +227,8 @@ def _refusal(
         wants = target[np.flatnonzero(rows["segment"] == segment)[0]]
         if never := [v for v, share in zip(variants, wants, strict=True) if share > 0 and not seen.at[segment, v]]:
             return (
-                f"No overlap: the policy picks {never[0]} for {_named(str(segment))}, where the log never has it; "
-                "what it would have earned there is not identified."
+                f"No overlap: the policy picks {never[0]} for {named_segment(str(segment))}, where the log never has "
+                "it; what it would have earned there is not identified."
             )
     if check.effective is None or check.effective < MIN_EFFECTIVE_USERS:
         return (
@@ -361,48 +290,6 @@ def _best(rows: pd.DataFrame) -> str:
     sums = pd.DataFrame({"variant": rows["variant"], "num": rows["reward"] * weights, "den": weights})
     means = sums.groupby("variant")[["num", "den"]].sum()
     return str((means["num"] / means["den"]).idxmax())
-
-
-def _mixture(rest: str, text: str) -> dict[str, float]:
-    shares = {}
-    for variant, said in _assignments(rest, text):
-        try:
-            shares[variant] = float(said)
-        except ValueError:
-            raise InputError(f"the share of {variant} is {said!r}; write a number, as in mix:base=0.5,x=0.5") from None
-        if not 0 <= shares[variant] < float("inf"):
-            raise InputError(f"the share of {variant} is {said}; shares are 0 or more")
-    total = sum(shares.values())
-    if not total:
-        raise InputError(f"{text!r} gives no variant a share; give at least one a positive one")
-    return {variant: share / total for variant, share in shares.items()}
-
-
-def _assignments(rest: str, text: str) -> list[tuple[str, str]]:
-    pairs = [tuple(part.strip() for part in piece.partition("=")[::2]) for piece in rest.split(",")]
-    if any(not name or not value for name, value in pairs) or len({name for name, _ in pairs}) < len(pairs):
-        raise InputError(f"{text!r} cannot be read; write NAME=VALUE with commas between, each name once: {FORMS}")
-    return [(name, value) for name, value in pairs]
-
-
-_NOUNS = {"region": "region", "length": "length of prompt"}
-
-
-def _listed(names: Sequence[str]) -> str:
-    *before, last = names
-    return f"{', '.join(before)} and {last}" if before else last
-
-
-def _mixed(shares: Shares) -> str:
-    if len(shares) == 1:
-        return next(iter(shares))
-    return " and ".join(f"{share:.0%} {variant}" for variant, share in shares.items())
-
-
-def _named(segment: str) -> str:
-    if segment == EVERYWHERE:
-        return "the rest"
-    return f"{segment} prompts" if segment in ("short", "medium", "long") else segment
 
 
 def _folds(user_keys: pd.Series) -> npt.NDArray[np.int_]:

@@ -5,16 +5,8 @@ import pandas as pd
 
 from organism.digest.choices import prompt_kinds
 from organism.digest.designs import check_design
-from organism.digest.off_policy import (
-    Policy,
-    Preview,
-    in_learning_half,
-    in_words,
-    learn_router,
-    parse_policy,
-    preview,
-    usable_log,
-)
+from organism.digest.off_policy import Preview, in_learning_half, learn_router, preview, usable_log
+from organism.digest.policies import Policy, in_words, parse_policy
 from organism.digest.row_rewards import row_rewards
 from organism.records import RewardDesign
 from organism.store.choices import read_prompt_lengths

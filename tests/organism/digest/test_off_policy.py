@@ -6,15 +6,12 @@ from organism.digest.off_policy import (
     MIN_EFFECTIVE_USERS,
     expected_rewards,
     in_learning_half,
-    in_words,
     judged_on,
     learn_router,
-    logged_shares,
-    parse_policy,
     preview,
-    target_shares,
     usable_log,
 )
+from organism.digest.policies import in_words, parse_policy, target_shares
 from organism.errors import InputError
 
 VARIANTS = ["base", "scribe-1"]
@@ -163,14 +160,6 @@ def test_only_experiments_that_tried_what_the_policy_picks_are_judged_on():
     kept, n_dropped = judged_on(pd.concat([log, second], ignore_index=True), parse_policy("always:scribe-1"))
     assert set(kept["experiment_id"]) == {"e1"}
     assert n_dropped == len(second)
-
-
-def test_the_logged_probability_belongs_to_the_arm_that_was_drawn():
-    log = log_of().assign(probability=0.2)
-    shares = logged_shares(log, VARIANTS)
-    taken = shares[np.arange(len(log)), log["variant"].map({"base": 0, "scribe-1": 1})]
-    assert taken == pytest.approx(0.2)
-    assert shares.sum(axis=1) == pytest.approx(1)
 
 
 def test_no_users_own_reward_predicts_it():
