@@ -1,5 +1,6 @@
 """The training sets page: build, read, download; and what it says when a set cannot be built."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,3 +115,21 @@ def test_a_loop_without_sets_says_how_to_make_one(empty: Path, visit: Visit) -> 
     app.button(key="set_freeze").click().run()
     assert not app.exception
     assert "0 answers can be trained on" in app.error[0].value
+
+
+def test_leaking_prompts_are_shown_side_by_side_and_an_older_set_says_what_it_does_not_know(
+    full: Path, visit: Visit
+) -> None:
+    visit("training_sets")
+    pair = {"similarity": 0.91, "train_prompt": "The same story today", "heldout_prompt": "The same story again"}
+    leakage = {"threshold": 0.8, "n_compared": 40, "n_leaking": 1, "examples": [pair]}
+    runtime.store().execute("UPDATE datasets SET leakage = ?", [json.dumps(leakage)], "datasets")
+    app = visit("training_sets")
+    assert not app.exception
+    assert "The same story again" in said(app)
+    assert "**1 row dropped**" in said(app)
+    runtime.store().execute("UPDATE datasets SET leakage = NULL, settings = NULL", [], "datasets")
+    app = visit("training_sets")
+    assert not app.exception
+    assert "not looked for" in said(app)
+    assert "before settings were kept" in said(app)
