@@ -68,7 +68,7 @@ def drafted(loop: runtime.Loop, live: RewardDesign) -> RewardDesign:
             )
             if loop.is_synthetic:
                 st.badge("Simulated people", icon=":material/biotech:", color="orange")
-        st.caption(literal(live.note))
+        st.caption(literal(live.note + (f" ({live.author})" if live.author else "")))
     base = reward_draft.base_of(live)
     start = st.container()
     draft = reward_draft.sliders(base)

@@ -18,6 +18,7 @@ Trace = dict[str, Any]
 
 UNCLEAR = "No clear winner"
 MOSTLY = 0.5
+CLOSE = 0.15
 MEASURES = (("retained_char_rate", "Retained"), ("written_share", "Written"), ("facts_right", "Facts right"))
 CORNERS = (
     ("Price", (1, 0, 0), "top center"),
@@ -158,7 +159,10 @@ def sweep(
     shown = [mark for mark in marks if mark[1] != "Live" or live_at != here]
     layout["shapes"] = [_stops(start, end, palette) for start, end in _stop_spans(frame)]
     layout["shapes"] += [_level(place, color, dash) for place, _, color, dash in shown]
-    layout["annotations"] = [_level_name(place, label, color) for place, label, color, _ in shown]
+    layout["annotations"] = [
+        _level_name(place, label, color, to_left=_to_left(place, [mark[0] for mark in shown]))
+        for place, label, color, _ in shown
+    ]
     return go.Figure(data=traces, layout=layout)
 
 
@@ -319,10 +323,21 @@ def _level(place: float, color: str, dash: str) -> dict[str, Any]:
     return {"type": "line", "x0": place, "x1": place, "y0": 0, "y1": 1, "yref": "paper", "line": line}
 
 
-def _level_name(place: float, label: str, color: str) -> dict[str, Any]:
-    """The line's name on top of it, on the side where there is room."""
-    anchor = {"x": place, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "left" if place < 0.5 else "right"}
+def _level_name(place: float, label: str, color: str, *, to_left: bool) -> dict[str, Any]:
+    """The line's name on top of it."""
+    anchor = {"x": place, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "right" if to_left else "left"}
     return anchor | {"text": label, "showarrow": False, "font": {"color": color, "size": 12}}
+
+
+def _to_left(place: float, places: Sequence[float]) -> bool:
+    """Whether a name has its room on the left of its line: in the right half, or with another line close on its right.
+
+    At the edges there is room on one side only.
+    """
+    others = [other for other in places if other != place and abs(other - place) < CLOSE]
+    if others and CLOSE < place < 1 - CLOSE / 2:
+        return place < others[0]
+    return place > 0.5
 
 
 def _title(layout: dict[str, Any], axis: str, text: str) -> dict[str, Any]:

@@ -17,10 +17,9 @@ from ui import cards, runtime
 from ui.reward_wins import Desk, score
 from ui.words import literal, sentence
 
-KINDS = {"built_in": "Built in", "outcome": "Outcome", "answer": "Reviewers", "sql": "SQL"}
 ALWAYS_THERE = "error"
 VARIANTS_SHOWN = 4
-FIXED = ("signal", "share", "drives", "covered", "kind")
+FIXED = ("signal", "share", "drives", "covered")
 
 
 def signals(desk: Desk) -> None:
@@ -28,7 +27,7 @@ def signals(desk: Desk) -> None:
     known = runtime.read(known_signals, desk.loop.loop_id)
     names = tuple(sorted(name for name, info in known.items() if info.removed_at is None))
     counted = runtime.read(signal_moments, desk.loop.loop_id, (*names, ALWAYS_THERE))
-    frame = _table(desk, known, names, counted)
+    frame = _table(desk, names, counted)
     percent: dict[str, Any] = {"format": "%.0f%%"}
     bars: dict[str, Any] = percent | {"max_value": 100.0, "width": 74}
     columns = st.column_config
@@ -48,7 +47,6 @@ def signals(desk: Desk) -> None:
                 **percent,
             ),
             "covered": columns.ProgressColumn("Covered", help="Drafts on which this signal is known.", **bars),
-            "kind": columns.TextColumn("Kind", width=80),
         }
         | {
             name: columns.NumberColumn(name, width=78, help=f"Covered, of the drafts of {name}.", **percent)
@@ -65,7 +63,7 @@ def signals(desk: Desk) -> None:
         _define(desk, known)
 
 
-def _table(desk: Desk, known: Mapping[str, Any], names: tuple[str, ...], counted: Mapping[str, Any]) -> pd.DataFrame:
+def _table(desk: Desk, names: tuple[str, ...], counted: Mapping[str, Any]) -> pd.DataFrame:
     """One row a signal, those of the draft first; coverage overall and by variant, None where there are no drafts."""
     weights = {spec.signal: spec.weight for spec in desk.draft.signals}
     total = sum(weights.values())
@@ -82,7 +80,6 @@ def _table(desk: Desk, known: Mapping[str, Any], names: tuple[str, ...], counted
             "covered": _percent(sum(map(_count, counted[name].values())), sum(drafts.values())),
         }
         | {variant: _percent(_count(counted[name].get(variant)), drafts[variant]) for variant in shown}
-        | {"kind": KINDS.get(str(known[name].kind), str(known[name].kind))}
         for name in sorted(names, key=lambda name: (name not in weights, name))
     ]
     return pd.DataFrame(rows)

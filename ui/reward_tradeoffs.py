@@ -121,7 +121,7 @@ def _changes(desk: Desk) -> None:
                 help="Its place under the live design: 0% the worst of all scored drafts, 100% the best.",
                 **bars,
             ),
-            "your draft": st.column_config.ProgressColumn("Draft", help="Its place under your draft.", **bars),
+            "your draft": st.column_config.ProgressColumn("Draft place", help="Its place under your draft.", **bars),
         },
         alt="Interactions whose rank changes most between the live design and the draft",
     )

@@ -23,6 +23,8 @@ from ui import cards, reward_charts, runtime
 from ui.reward_draft import LABELS, anchors, shares
 from ui.words import between, literal
 
+MARKS = {"holds": ("green", "check"), "broken": ("red", "block"), "unsure": ("orange", "question_mark")}
+
 
 class Desk(NamedTuple):
     """What every view of the designer looks at."""
@@ -61,7 +63,9 @@ def score(loop_id: str, design: RewardDesign) -> Scored:
     moments = runtime.read(reward_moments, loop_id, anchors(design))
     guarded = tuple(sorted({guardrail.signal for guardrail in design.constraints}))
     found = runtime.read(signal_moments, loop_id, guarded) if guarded else {}
-    return Scored(moments, rewards_by_variant(moments, design), constraint_checks(found, design))
+    return Scored(
+        moments, rewards_by_variant(moments, design), constraint_checks(found, design, variants=tuple(moments.variants))
+    )
 
 
 def live_name(loop_id: str) -> str | None:
@@ -120,7 +124,9 @@ def _means(live: Scored, draft: Scored, desk: Desk) -> None:
     winner = draft.ranking[0] if draft.ranking else None
     said = "No variant may win: each breaks a guardrail."
     if winner:
-        said = f"Under your draft {winner.variant} earns {winner.mean:.3f}" + _lead(draft, desk.draft)
+        said = (
+            f"Under your draft {winner.variant} earns {winner.mean:.3f}" + _lead(draft, desk.draft) + _outranked(draft)
+        )
     about = (desk.loop.loop_id, desk.live.id, desk.draft.id)
     figure = runtime.figure(reward_charts.mean_rewards, frame, live_name(desk.loop.loop_id), draft.winner, about=about)
     cards.chart(figure, said, frame, "rewards")
@@ -153,6 +159,13 @@ def _lead(draft: Scored, design: RewardDesign) -> str:
         f", {found.effect:.3f} more than {second.variant} "
         f"({between(found.ci_low, found.ci_high, lambda x: f'{x:.3f}')}): {sure}."
     )
+
+
+def _outranked(draft: Scored) -> str:
+    """Who would earn more and may not win."""
+    best = draft.ranking[0].mean or 0.0
+    more = [found.variant for found in draft.rewards if found.variant in draft.barred and (found.mean or 0.0) > best]
+    return f" {' and '.join(more)} would earn more, and may not win." if more else ""
 
 
 def _alone(draft: Scored) -> str:
@@ -210,14 +223,13 @@ def _guardrails(draft: Scored) -> None:
     if not draft.checks:
         st.markdown("**Guardrails**  \nNone. A heavy weight can be gamed; a guardrail cannot be outweighed.")
         return
-    marks = {"holds": ("green", "check"), "broken": ("red", "block"), "unsure": ("orange", "question_mark")}
-    lines = []
+    lines = ["**Guardrails**"]
     for check in draft.checks:
-        color, icon = marks.get(check.status, ("gray", "remove"))
+        if (said := f"{literal(check.signal)} {literal(check.bound)}") not in lines:
+            lines.append(said)
+        color, icon = MARKS.get(check.status, ("gray", "remove"))
         estimate = "unknown" if check.estimate is None else f"{check.estimate:.3g}"
-        lines.append(
-            f":{color}[:material/{icon}:] {literal(f'{check.variant}: {check.signal} {estimate}, {check.bound}')}"
-        )
-    st.markdown("**Guardrails**  \n" + "  \n".join(lines))
+        lines.append(f":{color}[:material/{icon}:] {literal(f'{check.variant} {estimate}')}")
+    st.markdown("  \n".join(lines))
     if draft.barred:
         st.caption(f"{', '.join(draft.barred)} may not win, whatever the reward.")
