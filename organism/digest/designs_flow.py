@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from organism.digest.design_files import Form, document, from_document, from_weights, has_weights_only, parse
 from organism.digest.designs import group_weights
 from organism.digest.flow import live_design
-from organism.digest.presets import CANDIDATES, HIGH, LOW, PRESETS, presets_from
+from organism.digest.presets import CANDIDATES, HIGH, LOW, MEDIAN, PRESETS, presets_from
 from organism.errors import InputError
 from organism.records import RewardDesign
 from organism.store.database import Store
@@ -26,9 +26,10 @@ class Listing(NamedTuple):
 
 def presets(store: Store, loop_id: str) -> dict[str, RewardDesign]:
     """Price, performance, quality and balanced, between anchors from the loop's own data; all on the same signals."""
-    found = read_quantiles(store, loop_id, CANDIDATES, (LOW, HIGH))
+    found = read_quantiles(store, loop_id, CANDIDATES, (LOW, MEDIAN, HIGH))
     values = {(row.signal, row.probability): row.value for row in found.itertuples()}
-    return presets_from({name: (values.get((name, LOW)), values.get((name, HIGH))) for name in CANDIDATES})
+    ends = {name: (values.get((name, LOW)), values.get((name, HIGH))) for name in CANDIDATES}
+    return presets_from(ends, values.get(("written_share", MEDIAN)))
 
 
 def find_design(store: Store, loop_id: str, ref: str) -> RewardDesign:

@@ -9,9 +9,11 @@ from math import floor, isfinite, log10
 from typing import NamedTuple
 
 from organism.digest.designs import DEFAULT_DESIGN, GROUPS, group_of, groups_present, weighted
-from organism.records import RewardDesign, SignalSpec
+from organism.records import Constraint, RewardDesign, SignalSpec
 
-LOW, HIGH = 0.05, 0.95
+LOW, MEDIAN, HIGH = 0.05, 0.5, 0.95
+FLOOR_SHARE = 0.75
+"""What a version must write, as a share of what is usual here, to be allowed to win under a preset."""
 
 
 class Preset(NamedTuple):
@@ -28,8 +30,8 @@ PRESETS: Mapping[str, Preset] = {
         0.6,
         0.1,
         0.3,
-        "For a product that pays for every draft: cheap drafts first. Add a guardrail on written_share, "
-        "or short drafts win by saying nothing",
+        "For a product that pays for every draft: cheap drafts first. The guardrail on written_share "
+        "keeps the model from stopping early",
     ),
     "performance": Preset(
         0.1, 0.6, 0.3, "For people who wait while the model writes: fast drafts first, as long as they are used"
@@ -50,24 +52,31 @@ ANCHORS: Mapping[str, tuple[float, float]] = {
     "written_share": (0.0, 1.0),
 }
 LOWER_IS_BETTER = ("cost_usd", "error", "latency_ms", "output_tokens", "ttft_ms")
-_FIRST_CHOICE = tuple(spec.signal for spec in DEFAULT_DESIGN.signals)
-_SECOND_CHOICE = ("output_tokens", "rating", "ttft_ms", "written_share")
+_SHARES = {"accepted": 1.0, "retained_char_rate": 1.0, "written_share": 2.0}
+"""How a group's weight is shared; written_share counts for half of quality, or stopping early would pay."""
+_COUNTS_AS = {"written_share": 0.0}
+"""A draft that was rejected unseen wrote nothing of the final text; unanswered drafts are left out by `accepted`."""
+_FIRST_CHOICE = (*(spec.signal for spec in DEFAULT_DESIGN.signals), "written_share")
+_SECOND_CHOICE = ("output_tokens", "rating", "ttft_ms")
 CANDIDATES = (*_FIRST_CHOICE, *_SECOND_CHOICE)
 Quantiles = Mapping[str, tuple[float | None, float | None]]
 
 
-def presets_from(quantiles: Quantiles) -> dict[str, RewardDesign]:
+def presets_from(quantiles: Quantiles, usually_written: float | None = None) -> dict[str, RewardDesign]:
     """The four presets by name, from each candidate's 5th and 95th percentile (None or absent: nothing measured it).
+
+    `usually_written` is the loop's median written share; a version must write three quarters of that, whatever
+    its reward: a heavy price is a cliff and not a dial, and needs a floor.
 
     A signal that the loop never measured is left out, since it would leave out every row with it; a group that
     would then be empty gets its second choice, and the default signals when the loop has neither.
     """
     measured = [signal for signal in CANDIDATES if _known(quantiles.get(signal))]
     signals = tuple(
-        SignalSpec(signal, 0.0, *anchors(signal, quantiles.get(signal)))
-        for signal in sorted(_chosen(measured) or _FIRST_CHOICE)
+        _spec(signal, *anchors(signal, quantiles.get(signal))) for signal in sorted(_chosen(measured) or _FIRST_CHOICE)
     )
-    return {name: _preset(signals, name, preset) for name, preset in PRESETS.items()}
+    floor_written = _floor(usually_written)
+    return {name: _preset(signals, floor_written, name, preset) for name, preset in PRESETS.items()}
 
 
 def anchors(signal: str, low_high: tuple[float | None, float | None] | None) -> tuple[float, float]:
@@ -84,15 +93,27 @@ def anchors(signal: str, low_high: tuple[float | None, float | None] | None) -> 
     return (high, low) if signal in LOWER_IS_BETTER else (low, high)
 
 
-def _preset(signals: tuple[SignalSpec, ...], name: str, preset: Preset) -> RewardDesign:
+def _preset(
+    signals: tuple[SignalSpec, ...], guardrails: tuple[Constraint, ...], name: str, preset: Preset
+) -> RewardDesign:
     """Weights that sum to 1: those of a group that the loop does not measure go to the others in proportion.
 
-    The signals come without weights, so that `weighted` shares a group's weight as the default design does.
+    The signals come with their shares of their group as weights.
     """
-    plain = RewardDesign(name=name, signals=signals, note=preset.note)
+    plain = RewardDesign(name=name, signals=signals, constraints=guardrails, note=preset.note)
     wanted = {group: getattr(preset, group) for group in groups_present(plain)}
     total = sum(wanted.values())
     return weighted(plain, **{group: wanted.get(group, 0.0) / total for group in GROUPS})
+
+
+def _floor(usually_written: float | None) -> tuple[Constraint, ...]:
+    if usually_written is None or not isfinite(usually_written) or usually_written <= 0:
+        return ()
+    return (Constraint("written_share", at_least=_rounded(FLOOR_SHARE * usually_written)),)
+
+
+def _spec(signal: str, worst: float, best: float) -> SignalSpec:
+    return SignalSpec(signal, _SHARES.get(signal, 1.0), worst, best, _COUNTS_AS.get(signal))
 
 
 def _chosen(measured: Collection[str]) -> list[str]:

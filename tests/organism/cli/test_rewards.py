@@ -146,12 +146,12 @@ def test_a_diff_says_what_changes(reward: Shell) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("weight = 0.1", "weight = -0.1", "the weight -0.1; give 0 or more"),
-        ("weight = 0.1", "weight = nan", "the weight nan"),
-        ("weight = 0.1", "weight = inf", "the weight inf"),
-        ("weight = 0.1", 'weight = "high"', "weight is the text 'high'; wanted a number"),
-        ("weight = 0.1", "wieght = 0.1", "unknown key 'wieght'"),
-        ("weight = 0.1", "weight =", "is not TOML"),
+        ("weight = 0.6", "weight = -0.1", "the weight -0.1; give 0 or more"),
+        ("weight = 0.6", "weight = nan", "the weight nan"),
+        ("weight = 0.6", "weight = inf", "the weight inf"),
+        ("weight = 0.6", 'weight = "high"', "weight is the text 'high'; wanted a number"),
+        ("weight = 0.6", "wieght = 0.1", "unknown key 'wieght'"),
+        ("weight = 0.6", "weight =", "is not TOML"),
         ('"latency_ms"', '"applause"', "which nothing measures"),
         ('"latency_ms"', '"cost_usd"', "names cost_usd twice"),
         ("worst = 0.0\nbest = 1.0", "worst = 1.0\nbest = 1.0", "two different numbers"),

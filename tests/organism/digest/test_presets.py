@@ -14,6 +14,7 @@ FULL = {
     "retained_char_rate": (0.123, 0.987),
     "output_tokens": (10.0, 300.0),
     "rating": (1.0, 5.0),
+    "written_share": (0.05, 0.95),
 }
 
 
@@ -52,8 +53,17 @@ def test_the_four_presets_differ_in_weights_only():
 
 
 def test_without_data_the_presets_stand_on_the_default_anchors():
-    assert presets_from({})["balanced"].id == DEFAULT_DESIGN.id
-    assert presets_from(dict.fromkeys(CANDIDATES, (nan, nan)))["balanced"].id == DEFAULT_DESIGN.id
+    bare = presets_from({})["balanced"]
+    anchored = {spec.signal: (spec.worst, spec.best) for spec in DEFAULT_DESIGN.signals} | {"written_share": (0.0, 1.0)}
+    assert {spec.signal: (spec.worst, spec.best) for spec in bare.signals} == anchored
+    assert presets_from(dict.fromkeys(CANDIDATES, (nan, nan)))["balanced"].id == bare.id
+
+
+def test_half_of_the_quality_is_how_much_the_model_wrote_so_that_stopping_early_does_not_pay():
+    for design in presets_from(FULL).values():
+        (written,) = [spec for spec in design.signals if spec.signal == "written_share"]
+        assert written.weight == pytest.approx(group_weights(design)["quality"] / 2)
+        assert written.missing == 0.0
 
 
 def test_what_the_loop_never_measured_is_left_out_and_its_group_takes_the_second_choice():
@@ -63,3 +73,9 @@ def test_what_the_loop_never_measured_is_left_out_and_its_group_takes_the_second
     bare = presets_from({"rating": (1.0, 5.0)})["price"]
     assert group_weights(bare) == pytest.approx({"price": 0.0, "performance": 0.0, "quality": 1.0})
     check_design(bare, CANDIDATES)
+
+
+@pytest.mark.parametrize(("usually", "floor"), [(0.72, 0.54), (None, None), (nan, None), (0.0, None)])
+def test_a_version_must_write_three_quarters_of_what_is_usual_here(usually, floor):
+    bounds = [[c.at_least for c in design.constraints] for design in presets_from(FULL, usually).values()]
+    assert bounds == [[] if floor is None else [floor]] * 4
