@@ -7,6 +7,7 @@ regression of the choice on those differences has the weights as its coefficient
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ Pair = tuple[str, str]
 
 KINDS_OF_PROMPT = ("short", "medium", "long")
 MAX_ACTOR = 80
+TOGETHER = 0.95
 
 
 class ChoiceKind(StrEnum):
@@ -198,7 +200,10 @@ def fit_weights(
         l2=fit.l2,
         foreseen_by_fit=_foreseen(apart, np.array(fit.weights), took_left),
         foreseen_by_hand=_foreseen(apart, hand, took_left),
-        sentences=_sentences(found, n_left_out, fit, _unopposed(design, apart, took_left)),
+        sentences=[
+            *_sentences(found, n_left_out, fit, _unopposed(design, apart, took_left)),
+            *_moving_together(design, apart),
+        ],
     )
 
 
@@ -253,6 +258,23 @@ def _unopposed(design: RewardDesign, apart: Matrix, took_left: npt.NDArray[np.bo
     signed = apart * np.where(took_left, 1.0, -1.0)[:, None]
     one_way = ((signed >= 0).all(axis=0) | (signed <= 0).all(axis=0)) & (signed != 0).any(axis=0)
     return [spec.signal for spec, alone in zip(design.signals, one_way.tolist(), strict=True) if alone]
+
+
+def _moving_together(design: RewardDesign, apart: Matrix) -> list[str]:
+    """A sentence for each two signals whose differences are nearly one: the cosine, since there is no intercept."""
+    length = np.sqrt((apart**2).sum(axis=0))
+    named = [spec.signal for spec in design.signals]
+    alike = [
+        (named[i], named[j], float(apart[:, i] @ apart[:, j] / (length[i] * length[j])))
+        for i, j in combinations(np.flatnonzero(length).tolist(), 2)
+    ]
+    return [
+        f"{a} and {b} moved {'together' if cosine > 0 else 'against each other'} in these pairs (correlation "
+        f"{cosine:+.2f}): choices can hardly tell which of the two counts, only what they weigh "
+        f"{'together' if cosine > 0 else 'against each other'}."
+        for a, b, cosine in alike
+        if abs(cosine) >= TOGETHER
+    ]
 
 
 def _sentences(

@@ -48,7 +48,7 @@ class Strengths(NamedTuple):
 class PairWeights(NamedTuple):
     """Weights of k features, fitted to n choices.
 
-    `low` and `high` are profile likelihood intervals, None where that side never ends; `l2` is 0 unless the
+    `low` and `high` are profile likelihood intervals, None where that side goes beyond MAX_WEIGHT; `l2` is 0 unless the
     choices left the weights without a finite maximum (`is_separable`, or fewer directions than weights).
     """
 
@@ -271,6 +271,6 @@ def _profile(
             reach *= 2
             if reach > MAX_WEIGHT:
                 return None
-        return float(brentq(excess, weights[i], weights[i] + direction * reach, xtol=1e-4 * step))
+        return float(brentq(excess, weights[i], weights[i] + direction * reach, xtol=1e-3 * step))
 
     return end(-1), end(+1)

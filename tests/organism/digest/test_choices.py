@@ -143,3 +143,14 @@ def test_strengths_order_the_variants_and_name_the_one_that_never_lost():
     assert "scribe-1 never lost" in unbeaten.sentence
     assert "base never won" in unbeaten.sentence
     assert strengths({}).variants == []
+
+
+def test_two_signals_that_move_together_are_named():
+    left, right, chosen = answers([2.0, 2.0, 1.0])
+    apart = fit_weights(DESIGN, left, right, chosen, 0)
+    assert not any("moved" in sentence for sentence in apart.sentences)
+    for side in (left, right):
+        side[:, 2] = 0.9 * side[:, 1] + 0.1 * side[:, 2]
+    told = [sentence for sentence in fit_weights(DESIGN, left, right, chosen, 0).sentences if "moved" in sentence]
+    assert len(told) == 1
+    assert "latency_ms and cost_usd moved together" in told[0]
