@@ -100,7 +100,7 @@ def wins(desk: Desk) -> None:
 def _figures(live: Scored, draft: Scored, desk: Desk) -> None:
     effective = effective_signals(draft.moments, desk.draft)
     n_signals = sum(spec.weight > 0 for spec in desk.draft.signals)
-    with st.grid(3, min_column_width=170):
+    with st.grid(3, min_column_width=176):
         cards.vital("Wins today", live.winner, "Highest mean reward under the live design, guardrails held.")
         st.metric(
             "Would win",

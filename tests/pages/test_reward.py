@@ -15,6 +15,7 @@ from organism.ingest.flow import ingest
 from organism.records import Constraint, EventKind, SignalSpec
 from organism.store.loops import loop_id_of
 from organism.store.reward_designs import read_designs
+from organism.store.sampled_drafts import append_sampled_drafts
 from ui import runtime
 
 Visit = Callable[..., AppTest]
@@ -143,6 +144,28 @@ def test_drafts_that_nobody_answered_are_no_error(empty: Path, visit: Visit, vie
         assert app.info
 
 
+def test_what_would_grow_shows_both_picks_of_the_same_prompt_and_what_is_left_out(full: Path, visit: Visit) -> None:
+    visit("reward")
+    pool()
+    rated = replace(DEFAULT_DESIGN, signals=(*DEFAULT_DESIGN.signals, SignalSpec("rating", 0.1, 1, 5, missing=0.5)))
+    app = visit("reward", view="What would it grow?", draft=to_link(rated), w_price="1.0", w_quality="0.1")
+    assert not app.exception
+    texts = [text.value for text in app.text]
+    assert "The long note of visit 0" in texts
+    assert "Short 0" in texts
+    assert texts.index("The long note of visit 0") < texts.index("Short 0"), "live stands left"
+    assert (metric(app, "Characters"), metric(app, "Written")) == ("8", "10.0%")
+    assert "nobody saw these drafts: rating" in said(app)
+
+
+def test_a_reward_that_would_rather_stop_writing_is_a_loud_warning(full: Path, visit: Visit) -> None:
+    visit("reward")
+    pool(beginnings=True)
+    app = visit("reward", view="What would it grow?", w_price="1.0", w_performance="0.0", w_quality="0.05")
+    assert not app.exception
+    assert "stop writing" in app.error[0].value
+
+
 def test_two_saved_versions_are_compared_in_words(full: Path, visit: Visit) -> None:
     now = utcnow()
     visit("reward")
@@ -176,6 +199,34 @@ def test_a_bad_expression_is_one_sentence(full: Path, visit: Visit) -> None:
     app.button(key="FormSubmitter:define_signal-Define").click().run()
     assert not app.exception
     assert len(app.error) == 1
+
+
+def pool(*, beginnings: bool = False) -> None:
+    """For each of 30 prompts a long and a short draft, the short one cheap and mostly useless."""
+    shared = {"loop_id": loop_id(), "accepted": 1.0, "latency_ms": 400.0, "final_chars": 24, "is_synthetic": True}
+    rows = []
+    for n in range(30):
+        prompt = shared | {"prompt_key": f"visit-{n}", "prompt": f"Visit {n}"}
+        long, short = f"The long note of visit {n}", f"Short {n}"
+        rows += [
+            prompt | draft(0, 1.0, long, retained=20, final=25, cost=0.0004),
+            prompt | draft(1, 1.0, short, retained=2, final=20, cost=0.0001),
+        ]
+        if beginnings:
+            rows.append(prompt | draft(1, 0.25, short[:2], retained=2, final=20, cost=0.00001))
+    append_sampled_drafts(runtime.store(), rows, utcnow())
+
+
+def draft(number: int, stop_at: float, text: str, *, retained: int, final: int, cost: float) -> dict[str, object]:
+    return {
+        "draft_number": number,
+        "stop_at": stop_at,
+        "output": text,
+        "draft_chars": len(text),
+        "retained_chars": retained,
+        "final_chars": final,
+        "cost_usd": cost,
+    }
 
 
 def loop_id() -> str:
