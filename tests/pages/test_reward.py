@@ -155,7 +155,7 @@ def test_what_would_grow_shows_both_picks_of_the_same_prompt_and_what_is_left_ou
     assert "Short 0" in texts
     assert texts.index("The long note of visit 0") < texts.index("Short 0"), "live stands left"
     assert (metric(app, "Characters"), metric(app, "Written")) == ("8", "10.0%")
-    assert "nobody saw these drafts: rating" in said(app)
+    assert "nobody saw these drafts\\: rating" in said(app)
 
 
 def test_a_reward_that_would_rather_stop_writing_is_a_loud_warning(full: Path, visit: Visit) -> None:
