@@ -295,8 +295,8 @@ def _sentences(
         said.append(_how_loose(loose, len(weights)))
     if negative := [weight.signal for weight in weights if weight.weight < 0]:
         said.append(
-            f"{' and '.join(negative)} came out negative: people chose against it, or it moves with something that "
-            "is not in the design. In a design it becomes 0, since a weight cannot be negative."
+            f"{' and '.join(negative)} came out negative: people chose against such a signal, or it moves with "
+            "something that is not in the design. In a design it becomes 0, since a weight cannot be negative."
         )
     if n_left_out:
         said.append(f"{n_left_out} more were left out: skipped, or a side lacks one of the signals.")
