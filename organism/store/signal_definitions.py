@@ -115,12 +115,11 @@ def named_columns(cursor: Cursor, kind: SignalKind) -> dict[str, str]:
     return {name.removeprefix(f"{kind}."): column for name, column in found}
 
 
-def sql_signals(cursor: Cursor, loop_id: str | None = None) -> list[SqlSignal]:
-    """The SQL signals that are in force, of one loop or of all."""
+def sql_signals(cursor: Cursor) -> list[SqlSignal]:
+    """The SQL signals that are in force, of all loops."""
     found = cursor.execute(
         "SELECT loop_id, name, column_name, expression FROM signal_definitions "
-        "WHERE kind = 'sql' AND removed_at IS NULL AND loop_id = coalesce(?, loop_id) ORDER BY loop_id, name",
-        [loop_id],
+        "WHERE kind = 'sql' AND removed_at IS NULL ORDER BY loop_id, name"
     ).fetchall()
     return [SqlSignal(*row) for row in found]
 

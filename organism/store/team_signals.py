@@ -47,8 +47,10 @@ def append_sql_signal(
         own = f"loop_id = {quoted(loop_id)}"
         wide = wide_sql(cursor, Chosen(f"i.{own}", f"SELECT interaction_id FROM interactions WHERE {own}"))
         cursor.execute(
-            f"UPDATE signals SET {column} = fresh.value FROM (SELECT interaction_id, {in_row(expression)} AS value "
-            f"FROM ({wide})) fresh WHERE signals.interaction_id = fresh.interaction_id"
+            f"CREATE OR REPLACE TEMP TABLE fresh AS SELECT interaction_id, {in_row(expression)} AS value FROM ({wide})"
+        )
+        cursor.execute(
+            f"UPDATE signals SET {column} = fresh.value FROM fresh WHERE signals.interaction_id = fresh.interaction_id"
         )
         found: tuple[int, int] = cursor.execute(
             f"SELECT count({column}), count(*) FROM signals WHERE {own}"
