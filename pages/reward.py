@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from organism.digest.designs import check_design
 from organism.digest.designs_flow import presets
 from organism.digest.flow import live_design
 from organism.records import RewardDesign
@@ -54,6 +55,8 @@ def designer(loop: runtime.Loop) -> None:
             wrap=True,
         )
         with cards.polite("No reward"):
+            if view != "Signals":  # There a missing one can be defined again.
+                check_design(draft, runtime.read(known_signals, loop.loop_id))
             VIEWS[view or "Who wins"](Desk(loop, live, draft))
 
 

@@ -96,8 +96,25 @@ def test_a_draft_is_not_saved_without_saying_what_should_get_better(full: Path, 
 def test_no_weight_at_all_is_one_sentence_in_every_view(full: Path, visit: Visit, view: str) -> None:
     app = visit("reward", view=view, w_price="0.0", w_performance="0.0", w_quality="0.0")
     assert not app.exception
-    if view != "What would it grow?":  # Without a pool there is nothing to weigh.
-        assert "positive weight" in app.error[0].value
+    assert "positive weight" in app.error[0].value
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (SignalSpec("latency_ms", 0.2, 500, 500), "two different numbers"),
+        (SignalSpec("no_such_signal", 0.2, 0, 1), "no\\_such\\_signal"),
+    ],
+)
+def test_a_link_to_an_impossible_design_is_one_sentence_in_every_view(
+    full: Path, visit: Visit, view: str, spec: SignalSpec, words: str
+) -> None:
+    signals = (DEFAULT_DESIGN.signals[0], spec)
+    app = visit("reward", view=view, draft=to_link(replace(DEFAULT_DESIGN, signals=signals)))
+    assert not app.exception
+    assert len(app.error) == 1
+    assert words in app.error[0].value
 
 
 @pytest.mark.parametrize("view", VIEWS)
