@@ -18,10 +18,11 @@ from organism.digest.rewards import (
     rewards_by_variant,
 )
 from organism.digest.weight_space import Flip, flips, ternary
+from organism.errors import OrganismError
 from organism.records import RewardDesign
 from ui import cards, reward_charts, runtime
 from ui.reward_draft import LABELS, anchors, shares
-from ui.words import between, literal
+from ui.words import between, literal, sentence
 
 MARKS = {"holds": ("green", "check"), "broken": ("red", "block"), "unsure": ("orange", "question_mark")}
 
@@ -76,7 +77,7 @@ def live_name(loop_id: str) -> str | None:
 
 def wins(desk: Desk) -> None:
     """The view: three figures, the means, then the map beside what it says."""
-    live, draft = score(desk.loop.loop_id, desk.live), score(desk.loop.loop_id, desk.draft)
+    live, draft = _scored_live(desk), score(desk.loop.loop_id, desk.draft)
     if not any(reward.mean is not None for reward in draft.rewards):
         cards.empty(
             "No drafts carry every signal yet",
@@ -97,6 +98,16 @@ def wins(desk: Desk) -> None:
         _words(draft, desk)
 
 
+def _scored_live(desk: Desk) -> Scored:
+    """The live design's verdict; where a signal of it was removed since, a sentence and an empty one."""
+    try:
+        return score(desk.loop.loop_id, desk.live)
+    except OrganismError as error:
+        if desk.draft.id != desk.live.id:
+            st.warning(literal(sentence(str(error))), title="The live design cannot be scored any more")
+        return Scored(RewardMoments((), {}, {}), [], [])
+
+
 def _figures(live: Scored, draft: Scored, desk: Desk) -> None:
     effective = effective_signals(draft.moments, desk.draft)
     n_signals = sum(spec.weight > 0 for spec in desk.draft.signals)
@@ -105,7 +116,7 @@ def _figures(live: Scored, draft: Scored, desk: Desk) -> None:
         st.metric(
             "Would win",
             draft.winner,
-            "another winner" if draft.winner != live.winner else None,
+            "another winner" if live.winner not in (None, draft.winner) else None,
             delta_color="violet",
             delta_arrow="off",
             help="Highest mean reward under your draft, guardrails held.",
@@ -136,7 +147,7 @@ def _table(live: Scored, draft: Scored) -> pd.DataFrame:
     """Means and intervals by variant under both designs; variants without one are missing, not 0."""
     columns = ["mean", "low", "high"]
     sides = [
-        pd.DataFrame(found.rewards)
+        pd.DataFrame(found.rewards, columns=VariantReward._fields)
         .set_index("variant")[columns]
         .set_axis([name, f"{name}_low", f"{name}_high"], axis=1)
         for name, found in (("live", live), ("draft", draft))

@@ -11,6 +11,7 @@ from organism.config import DEMO_LOOP, utcnow
 from organism.digest.design_files import to_link
 from organism.digest.designs import DEFAULT_DESIGN, group_weights
 from organism.digest.flow import live_design, save_design
+from organism.digest.signals_flow import define_signal, remove_signal
 from organism.ingest.flow import ingest
 from organism.records import Constraint, EventKind, SignalSpec
 from organism.store.loops import loop_id_of
@@ -207,6 +208,23 @@ def test_a_signal_in_sql_is_defined_on_the_page_and_removed_again(full: Path, vi
     app.button(key="remove_short_note").click().run()
     assert not app.exception
     assert "short_note" not in app.dataframe[0].value["signal"].tolist()
+
+
+def test_a_live_design_whose_signal_was_removed_says_so_and_a_mended_draft_is_scored(full: Path, visit: Visit) -> None:
+    visit("reward")
+    store, now = runtime.store(), utcnow()
+    define_signal(store, loop_id(), "short_note", "length(interaction.output)", note="", author="", now=now)
+    signals = (*DEFAULT_DESIGN.signals, SignalSpec("short_note", 0.2, 900, 100))
+    save_design(store, loop_id(), replace(DEFAULT_DESIGN, signals=signals, note="Short"), now=now)
+    remove_signal(store, loop_id(), "short_note", now)
+    app = visit("reward")
+    assert not app.exception
+    assert "was removed" in app.error[0].value
+    app = visit("reward", draft=to_link(DEFAULT_DESIGN))
+    assert not app.exception
+    assert not app.error
+    assert "was removed" in app.warning[0].value
+    assert metric(app, "Would win") == "scribe-1"
 
 
 def test_a_bad_expression_is_one_sentence(full: Path, visit: Visit) -> None:
