@@ -8,6 +8,8 @@ from starlette.testclient import TestClient
 
 from organism.api import weights
 from organism.api.app import create_api
+from organism.digest.design_files import to_toml
+from organism.digest.designs import DEFAULT_DESIGN
 from organism.store.database import Store
 from organism.store.sampled_drafts import append_sampled_drafts
 
@@ -41,6 +43,14 @@ def test_the_map_names_the_winner_the_flips_and_every_mix(api: TestClient) -> No
     assert found["flips"][0]["winner_then"] == "base"
     assert set(found["mixes"][0]) >= {"price", "performance", "quality", "winner", "is_clear"}
     assert sum(found["component_shares"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("asked", ["map", "growth"])
+def test_a_design_may_come_as_toml(api: TestClient, store: Store, events, asked: str) -> None:
+    sample(store, events.loop_id)
+    content, kind = to_toml(DEFAULT_DESIGN).encode(), {"content-type": "application/toml"}
+    found = api.post(f"/rewards/{asked}", content=content, headers=kind)
+    assert (found.status_code, found.json()["design_id"]) == (200, DEFAULT_DESIGN.id)
 
 
 def test_growth_is_the_best_of_the_sampled_drafts(api: TestClient, store: Store, events) -> None:
