@@ -29,7 +29,7 @@ def paired_bootstrap(
 
     Rows of one cluster (one user) are drawn together, so that a talkative user counts once. Rows are
     dropped from neither side: pass 0 in numerator and denominator where a row has no say. The interval
-    is None with fewer than two clusters, everything is None where a denominator sums to 0.
+    is None with fewer than two clusters, everything is None where a denominator sums to 0 or a number is missing.
     """
     sums = _cluster_sums([before_num, before_den, after_num, after_den], clusters)
     total = sums.sum(axis=0)
@@ -108,6 +108,8 @@ def _change(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _interval(estimate: float, draws: npt.NDArray[np.float64], n_clusters: int, level: float) -> Interval:
     usable = draws[~np.isnan(draws)]
+    if np.isnan(estimate):
+        return Interval(None, None, None)
     if n_clusters < 2 or not len(usable):
         return Interval(float(estimate), None, None)
     low, high = np.quantile(usable, [(1 - level) / 2, (1 + level) / 2])

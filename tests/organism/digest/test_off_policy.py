@@ -182,3 +182,12 @@ def test_a_router_is_learned_on_one_half_and_finds_each_regions_best():
     assert router.rules["south"] == {"base": 1.0}
     with pytest.raises(InputError, match="run an experiment"):
         learn_router(log.head(0), parse_policy("best:region"))
+
+
+def test_one_user_gives_no_guess_of_a_model_that_never_saw_another():
+    log = log_of(n_users=1)
+    found = asked("always:" + log["assigned"].iloc[0], log)
+    assert found.refusal is not None
+    assert found.refusal.startswith("Too few users: the estimate would rest on 1.0 effective users")
+    assert [method.estimate for method in found.estimates] == [None]
+    assert found.sentence.startswith("Nobody can tell from this log")
