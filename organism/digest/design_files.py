@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
+from math import log10
 from typing import Any
 
 from organism.digest.designs import GROUPS, check_groups, group_weights, weighted
@@ -217,7 +218,12 @@ def _number(value: Any, where: str) -> float:
     try:
         return float(value)
     except OverflowError as error:
-        raise InputError(f"{where} is a number of {len(str(value))} digits; wanted one that fits") from error
+        raise InputError(f"{where} is a number of {_n_digits(value):,} digits; wanted one that fits") from error
+
+
+def _n_digits(value: int) -> int:
+    """About how many decimal digits; TOML's hexadecimal numbers can be longer than Python will print."""
+    return int(abs(value).bit_length() * log10(2)) + 1
 
 
 def _number_or_none(value: Any, where: str) -> float | None:
@@ -236,6 +242,8 @@ def _shown(value: Any) -> str:
             return "a table"
         case list():
             return "a list"
+        case int() if abs(value) >= 10**40:
+            return f"a number of {_n_digits(value):,} digits"
     return str(value)[:40]
 
 

@@ -98,6 +98,8 @@ GOOD = to_toml(DEFAULT_DESIGN)
         (r"weight = 0.2", "weight = 0.2\nweight = 0.3", r"is not TOML: .*line 15"),
         (r"weight = 0.2", "weight = 1" + "0" * 400, r"weight is a number of 401 digits"),
         (r"weight = 0.2", "weight = 1" + "0" * 5000, r"is not TOML"),
+        (r"weight = 0.2", "weight = 0x" + "f" * 5000, r"weight is a number of 6,021 digits"),
+        (r'name = ".*?"', "name = 0x" + "f" * 5000, r"name is a number of 6,021 digits; wanted text"),
         (r'signal = "accepted"', "signal = 3", r"signals, number 1: signal is 3; wanted text"),
         (r'name = ".*?"', "name = 3", r"d.toml: name is 3; wanted text"),
         (r'name = ".*?"', 'title = "x"', r"unknown key 'title'"),
