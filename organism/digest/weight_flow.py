@@ -4,11 +4,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from organism.digest.designs import check_design
 from organism.digest.flow import check_guardrails, reward_moments
 from organism.digest.rewards import Status, component_shares, effective_signals
 from organism.digest.weight_space import ClearEdge, Flip, clear_edges, flips, ternary, winner
 from organism.records import RewardDesign
 from organism.store.database import Store
+from organism.store.signals import known_signals
 
 
 class WeightMap(NamedTuple):
@@ -33,6 +35,7 @@ def map_weights(store: Store, loop_id: str, design: RewardDesign, *, steps: int 
 
     Raises DesignError when the design cannot give a reward.
     """
+    check_design(design, known_signals(store, loop_id))
     users = reward_moments(store, loop_id, design.signals)
     checks = check_guardrails(store, loop_id, design, users.variants)
     barred = sorted({check.variant for check in checks if check.status is Status.BROKEN})

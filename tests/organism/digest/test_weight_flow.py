@@ -44,3 +44,12 @@ def test_an_empty_history_has_no_winner_and_no_weights_are_a_sentence(store, eve
     assert (found.winner, found.effective_signals, found.component_shares, len(found.mixes)) == (None, None, {}, 0)
     with pytest.raises(DesignError, match="positive weight"):
         map_weights(store, events.loop_id, weighted(DEFAULT_DESIGN, price=0, performance=0, quality=0))
+
+
+@pytest.mark.parametrize("change", [{"weight": 1e300}, {"missing": float("nan")}, {"missing": 2.0}])
+def test_an_impossible_design_has_no_map(store, events, change):
+    fill(events)
+    first, *others = DEFAULT_DESIGN.signals
+    impossible = RewardDesign(name="impossible", signals=(first._replace(**change), *others))
+    with pytest.raises(DesignError, match="design 'impossible'"):
+        map_weights(store, events.loop_id, impossible)
