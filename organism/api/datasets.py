@@ -46,6 +46,8 @@ def build(
     design = asked.pop("design", None)
     if not isinstance(name, str | None) or not isinstance(design, str | None):
         raise InputError(f"name is {name!r} and design is {design!r}; give words, or leave them out")
+    if not isinstance(is_preview, bool):
+        raise InputError(f"preview is {is_preview!r}; give true to count only, or false to freeze the set")
     settings = settings_from(asked)
     recipe = find_design(store, loop, design or LIVE)
     if is_preview:

@@ -130,9 +130,9 @@ def _one_of(name: str, value: Any, known: list[Any]) -> str:
 def _moment(name: str, value: Any) -> datetime:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError as error:
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{name} is {value!r}; give a date such as 2026-10-01 or 2026-10-01T08:00:00Z") from error
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _words(name: str, value: Any) -> tuple[str, ...]:
@@ -145,7 +145,12 @@ def _words(name: str, value: Any) -> tuple[str, ...]:
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{name} is {value!r}; give a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(
+            f"{name} is {str(value)[:40]}…, which is too large for a number; give a smaller one"
+        ) from error
 
 
 def _count(name: str, value: Any) -> int:

@@ -39,6 +39,8 @@ def test_words_of_strangers_become_settings():
         ({"margin": "wide"}, "margin is 'wide'; give a number"),
         ({"max_rows": 2.5}, "max_rows is 2.5; give a whole number"),
         ({"seed": True}, "seed is True; give a whole number"),
+        ({"margin": 10**400}, "margin is 10+…, which is too large for a number"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "since is '0001-01-01T00:00:00.14:00'; give a date"),
     ],
 )
 def test_what_cannot_be_read_is_named(asked, match):
