@@ -153,10 +153,14 @@ def _failure(name: str, error: duckdb.Error) -> str:
 def _parse(expression: str) -> Node:
     """The one expression's tree. Whatever more than one expression the text holds is refused."""
     with duckdb.connect(":memory:", config=_LOCKED) as connection:
-        wanted, found = (
-            json.loads(connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({text}\n)"]).fetchall()[0][0])
+        written = [
+            connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({text}\n)"]).fetchall()[0][0]
             for text in ("1", expression)
-        )
+        ]
+    try:
+        wanted, found = (json.loads(text) for text in written)
+    except RecursionError as error:
+        raise DesignError("the expression is nested too deeply; write it more simply") from error
     if found.get("error"):
         raise DesignError(
             f"the expression cannot be read: {str(found.get('error_message')).splitlines()[0]}; write one SQL "

@@ -110,6 +110,7 @@ def test_an_expression_over_one_interaction_becomes_its_signal(store, events, ex
         ("length(latency_ms)", "does not work on the interactions"),
         ("+".join(["latency_ms"] * 150), "characters; at most"),
         ("+".join(["1"] * 150), "more than 200 parts"),
+        ("+".join(["1"] * 500), "nested too deeply"),
         ("(" * 400 + "1" + ")" * 400, None),
     ],
 )
