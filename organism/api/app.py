@@ -18,6 +18,7 @@ from organism.errors import ModelError, OrganismError, RunError, StoreError
 from organism.store.database import Store
 
 STATIC = Path(__file__).parent / "static"
+_NO_JSON = "the body is no JSON in UTF-8, or is nested too deeply; send one JSON object."
 _DOCS = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Organism API</title>
 <link rel="stylesheet" href="static/swagger-ui.css"></head>
@@ -71,6 +72,8 @@ def _http_error(request: Request, error: Any) -> JSONResponse:
     said = str(error.detail)
     if error.status_code == 404 and said == "Not Found":
         said = f"there is nothing at {request.url.path}; /v1/docs lists what there is."
+    if error.status_code == 400 and said == "There was an error parsing the body":
+        return JSONResponse({"error": _NO_JSON}, 422)
     if error.status_code == 405:
         said = f"{request.url.path} does not answer {request.method}; /v1/docs lists what it does."
     return JSONResponse({"error": said}, error.status_code, headers=error.headers)
@@ -78,6 +81,8 @@ def _http_error(request: Request, error: Any) -> JSONResponse:
 
 def _invalid(_request: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return JSONResponse({"error": _NO_JSON}, 422)
     field = ".".join(str(part) for part in first["loc"][1:]) or "the body"
     return JSONResponse({"error": f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}."}, 422)
 

@@ -28,6 +28,20 @@ def test_a_wrong_parameter_is_one_sentence(http: httpx.Client) -> None:
     assert answer.json()["error"].startswith("limit: input should be a valid integer")
 
 
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 50_000, b'{"text": 1' + b"0" * 5000 + b"}"])
+def test_a_body_that_is_no_json_is_one_sentence_and_422(store: Store, body: bytes) -> None:
+    taking = APIRouter(dependencies=[KeyRequired])
+
+    @taking.post("/echo")
+    def echo(body: dict[str, str]) -> dict[str, str]:
+        return body
+
+    headers = {"Authorization": "Bearer k", "content-type": "application/json"}
+    with TestClient(create_api(lambda: store, "k", routers=[taking]), headers=headers) as client:
+        refused = client.post("/echo", content=body)
+    assert (refused.status_code, refused.json()["error"].split(",")[0]) == (422, "the body is no JSON in UTF-8")
+
+
 def test_the_docs_are_served_from_here_and_ask_no_other_host(http: httpx.Client) -> None:
     page = http.get("/docs")
     assert page.status_code == 200
