@@ -29,8 +29,13 @@ SHOWN_CHANGES = 5
 
 
 def base_of(live: RewardDesign) -> RewardDesign:
-    """What the sliders move: the design that the link carries, else the live one. A broken link is one sentence."""
-    text = st.query_params.get("draft")
+    """What the sliders move: the design that the link carries, else the live one. A broken link is one sentence.
+
+    Another page takes the draft out of the address; who comes back finds it again.
+    """
+    if "draft" not in st.query_params and (kept := st.session_state.get("draft_kept")):
+        st.query_params["draft"] = kept
+    text = st.session_state["draft_kept"] = st.query_params.get("draft")
     if not text:
         return live
     try:
@@ -46,11 +51,17 @@ def start_from(design: RewardDesign, live: RewardDesign) -> None:
     for group, weight in group_weights(design).items():
         st.session_state[f"w_{group}"] = weight / _full(base)
     if base is live:
-        st.query_params.pop("draft", None)
+        forget()
     else:
         st.query_params["draft"] = to_link(design)
     st.session_state["draft_round"] = st.session_state.get("draft_round", 0) + 1
     st.session_state["draft_started"] = True
+
+
+def forget() -> None:
+    """Take the draft out of the address: what the sliders move is the live design again."""
+    st.query_params.pop("draft", None)
+    st.session_state["draft_kept"] = None
 
 
 def refuse(error: OrganismError) -> None:
@@ -176,7 +187,7 @@ def _save(loop_id: str, draft: RewardDesign) -> None:
             design = replace(draft, note=why.strip(), name=name.strip(), author=who.strip())
             saved = save_design(runtime.store(), loop_id, design, now=utcnow())
             st.session_state["saved"] = f"Version {saved.version} is live."
-            st.query_params.pop("draft", None)
+            forget()
             st.rerun()
 
 

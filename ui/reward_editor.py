@@ -58,6 +58,7 @@ def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], lo
             num_rows="dynamic",
             hide_index=True,
             width=WIDTH,
+            placeholder="left out",
             column_config=_spec_columns(names, draft),
             alt="Signals of the draft with weight, anchors and what a missing one counts as",
         )
@@ -68,6 +69,7 @@ def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], lo
             num_rows="dynamic",
             hide_index=True,
             width=WIDTH,
+            placeholder="no bound",
             column_config=_bound_columns(names, draft),
             alt="Guardrails of the draft",
         )
@@ -123,7 +125,7 @@ def _spec_columns(names: Collection[str], draft: RewardDesign) -> dict[str, Any]
     number = st.column_config.NumberColumn
     return {
         "signal": st.column_config.SelectboxColumn(
-            "Signal", options=_options(names, [s.signal for s in draft.signals]), width=200, pinned=True
+            "Signal", options=_options(names, [s.signal for s in draft.signals]), width=200, pinned=True, required=True
         ),
         "weight": number("Weight", min_value=0.0, format="%.2f", width=90, help="0 or more; only shares count."),
         "worst": number("Worst", format="%g", width=90, help="The value that is worth 0."),
@@ -138,7 +140,7 @@ def _bound_columns(names: Collection[str], draft: RewardDesign) -> dict[str, Any
     number = st.column_config.NumberColumn
     return {
         "signal": st.column_config.SelectboxColumn(
-            "Signal", options=_options(names, [c.signal for c in draft.constraints]), width=200
+            "Signal", options=_options(names, [c.signal for c in draft.constraints]), width=200, required=True
         ),
         "at_least": number("At least", format="%g", width=120),
         "at_most": number("At most", format="%g", width=120),

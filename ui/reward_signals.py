@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from organism.config import utcnow
+from organism.digest.design_files import to_link
 from organism.digest.flow import signal_moments
 from organism.digest.rewards import component_shares
 from organism.digest.signals_flow import define_signal, remove_signal
@@ -57,7 +58,10 @@ def signals(desk: Desk) -> None:
     )
     if (cards.PAGES / "reward_check.py").exists():
         st.page_link(
-            cards.page_file("reward_check"), label="Does this reward predict the outcome?", icon=":material/fact_check:"
+            cards.page_file("reward_check"),
+            label="Does this reward predict the outcome?",
+            icon=":material/fact_check:",
+            query_params={"draft": to_link(desk.draft)},
         )
     if not cards.presenting():
         _define(desk, known)

@@ -117,7 +117,7 @@ def _changes(desk: Desk) -> None:
             "draft": st.column_config.TextColumn("What was written", width=230),
             "variant": st.column_config.TextColumn("Variant", width=96),
             "live": st.column_config.ProgressColumn(
-                "Live",
+                "Live place",
                 help="Its place under the live design: 0% the worst of all scored drafts, 100% the best.",
                 **bars,
             ),

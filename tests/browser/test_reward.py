@@ -44,14 +44,35 @@ def test_a_preset_is_a_link_that_another_person_opens(
     expect(other.get_by_role("slider", name="Performance")).to_have_value("0.6")
 
 
-def test_the_tables_of_signals_and_guardrails_open_and_apply_what_stands_there(open_page: Open) -> None:
+def test_a_weight_is_typed_into_the_table_and_a_guardrail_without_a_bound_is_refused(open_page: Open) -> None:
     page = open_page("/reward")
-    page.get_by_role("button", name="Signals, anchors and missing values").click()
+    tables = page.get_by_role("button", name="Signals, anchors and missing values")
+    tables.click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_test_id("stDataFrame")).to_have_count(2)
+    dialog.get_by_test_id("stDataFrame").first.click(position={"x": 290, "y": 50})
+    page.keyboard.press("Enter")
+    page.locator("#portal input").fill("0.5")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)  # The table hands an edit on a moment later.
     dialog.get_by_role("button", name="Apply").click()
     expect(dialog).to_have_count(0)
-    expect(page.get_by_text("The draft is the live design.")).to_be_visible()
+    expect(page.get_by_text("accepted 0.20 → 0.50")).to_be_visible()
+    tables.click()
+    dialog.get_by_test_id("stDataFrame").last.click(position={"x": 100, "y": 50})
+    page.locator("#portal").get_by_text("cost_usd", exact=True).click()
+    page.wait_for_timeout(500)
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog.get_by_text("guards cost_usd without a bound")).to_be_visible()
+
+
+def test_a_draft_is_there_again_after_a_look_at_another_page(open_page: Open) -> None:
+    page = open_page("/reward")
+    page.get_by_role("radio", name="Performance").click()
+    page.wait_for_url(re.compile("draft="))
+    page.get_by_role("link", name="Sources").click()
+    expect(page.get_by_role("heading", name="Sources")).to_be_visible()
+    page.get_by_role("link", name="Reward designer").click()
+    expect(page.get_by_role("slider", name="Performance")).to_have_value("0.6")
 
 
 def test_a_design_leaves_as_a_file_and_comes_back_as_a_draft(open_page: Open, tmp_path: Path) -> None:
