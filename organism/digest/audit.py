@@ -24,7 +24,8 @@ from organism.digest.audit_checks import (
     run_checks,
     surely_up,
 )
-from organism.digest.scored_rows import rewards, spoken
+from organism.digest.row_rewards import rewards
+from organism.digest.scored_rows import spoken
 from organism.records import RewardDesign
 from organism.stats.compare import Comparison
 

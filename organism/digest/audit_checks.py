@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from organism.digest.designs import group_of
+from organism.digest.designs import group_of, ordered
 from organism.digest.rewards import moments_of_users
-from organism.digest.scored_rows import Kind, Numbers, judges, kind_of, rewards, spoken, utilities, without
+from organism.digest.row_rewards import Numbers, rewards, utilities
+from organism.digest.scored_rows import Kind, judges, kind_of, spoken, without
 from organism.records import Interval, Moments, RewardDesign
 from organism.stats.compare import APART, Comparison, difference, overlap_of_ratios, ratio_of_sums
 from organism.stats.rank_correlation import rank_correlation_change
@@ -212,7 +213,7 @@ def _domination(pair: Pair) -> Checked:
     rows, is_variant = pair.rows[scored], pair.is_variant[scored]
     total = sum(spec.weight for spec in pair.design.signals)
     parts = {}
-    for spec in sorted(pair.design.signals):
+    for spec in ordered(pair.design.signals):
         values = rows.assign(part=utilities(rows, spec) * spec.weight / total)
         parts[spec.signal] = compared(values, "part", is_variant)
     figures = [_figure(name, change, "of the reward") for name, change in parts.items()]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from organism.errors import DesignError, InputError
-from organism.records import RewardDesign, SignalSpec
+from organism.records import RewardDesign
 from organism.stats.preferences import (
     UNCONNECTED_PENALTY,
     Connectivity,
@@ -115,17 +115,6 @@ def check_choice(left: str, right: str, chosen: str, actor: str) -> Answer:
     if not actor.strip() or len(actor.strip()) > MAX_ACTOR:
         raise InputError(f"a choice needs the name of who chose, in at most {MAX_ACTOR} characters")
     return Answer(chosen)
-
-
-def present_utilities(specs: Sequence[SignalSpec], rows: pd.DataFrame) -> Matrix:
-    """Shape (rows, signals): 0 at worst, 1 at best, linear between, NaN where the value is missing.
-
-    A stated utility for missing values is not used: nobody chose because of a value that was not there.
-    """
-    table = rows[[spec.signal for spec in specs]].to_numpy(dtype=float, na_value=np.nan)
-    worst, best = (np.array([getattr(spec, end) for spec in specs], dtype=float) for end in ("worst", "best"))
-    scaled: Matrix = np.where(np.isfinite(table), np.clip((table - worst) / (best - worst), 0.0, 1.0), np.nan)
-    return scaled
 
 
 def prompt_kinds(lengths: pd.Series) -> pd.Series:

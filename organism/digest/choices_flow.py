@@ -19,12 +19,12 @@ from organism.digest.choices import (
     check_choice,
     design_from,
     fit_weights,
-    present_utilities,
     prompt_kinds,
     strengths,
 )
 from organism.digest.designs import check_design
 from organism.digest.flow import reward_moments, signal_moments
+from organism.digest.row_rewards import utility_table
 from organism.errors import InputError
 from organism.records import RewardDesign, new_id
 from organism.stats.preferences import PRIOR_L2, information, next_pair, pair_weights
@@ -181,7 +181,7 @@ def _pool(store: Store, loop_id: str, design: RewardDesign, kind: ChoiceKind, rn
         names, utilities = _profiles(store, loop_id, design)
         return _Pool(names, utilities, [None] * len(names))
     rows = read_signal_rows(store, loop_id, [spec.signal for spec in design.signals], limit=10 * POOL_ROWS)
-    utilities = present_utilities(design.signals, rows)
+    utilities = _present(design, rows)
     whole = np.flatnonzero(np.isfinite(utilities).all(axis=1))
     taken = np.sort(rng.choice(whole, size=min(POOL_ROWS, len(whole)), replace=False))
     ids = rows["interaction_id"].astype(str).iloc[taken].tolist()
@@ -237,7 +237,12 @@ def _utilities_by_id(
         names, utilities = _profiles(store, loop_id, design)
         return pd.DataFrame(utilities, index=names)
     rows = read_signals_of(store, loop_id, [spec.signal for spec in design.signals], ids)
-    return pd.DataFrame(present_utilities(design.signals, rows), index=rows["interaction_id"])
+    return pd.DataFrame(_present(design, rows), index=rows["interaction_id"])
+
+
+def _present(design: RewardDesign, rows: pd.DataFrame) -> Matrix:
+    """Utilities (rows, signals), NaN where missing: nobody chose because of a value that was not there."""
+    return utility_table(rows, design.signals, fill=False)
 
 
 def _sides(

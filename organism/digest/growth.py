@@ -15,6 +15,7 @@ import pandas as pd
 
 from organism.digest.designs import GROUPS, group_of, ordered, weighted
 from organism.digest.draft_pools import WHOLE, Numbers, Places, Pool
+from organism.digest.row_rewards import utility_table
 from organism.errors import DesignError
 from organism.records import RewardDesign, SignalSpec
 
@@ -115,7 +116,9 @@ def sweep(pool: Pool, design: RewardDesign, group: str, steps: int = STEPS) -> p
     shares = np.outer(inside, at) + np.outer(outside, 1 - at)
     rows = [
         found[:-1] if total > 0 else (np.nan,) * (len(columns) - 1)
-        for found, total in zip(_best_of(pool, _utilities(pool, specs) @ shares), shares.sum(axis=0), strict=True)
+        for found, total in zip(
+            _best_of(pool, utility_table(pool.signals, specs) @ shares), shares.sum(axis=0), strict=True
+        )
     ]
     return pd.DataFrame(np.column_stack([at, np.array(rows, dtype=float)]), columns=columns)
 
@@ -178,19 +181,8 @@ def _rewards(pool: Pool, design: RewardDesign) -> Numbers:
             + (f" (left out: {', '.join(left_out)})" if left_out else "")
             + f"; give a weight to at least one of: {', '.join(pool.signals) or 'none yet, since no draft was sampled'}"
         )
-    rewards: Numbers = _utilities(pool, specs) @ (weights / weights.sum())[:, None]
+    rewards: Numbers = utility_table(pool.signals, specs) @ (weights / weights.sum())[:, None]
     return rewards
-
-
-def _utilities(pool: Pool, specs: list[SignalSpec]) -> Numbers:
-    """Each draft's utilities (drafts, signals); NaN where a value is missing and the design states no default."""
-    columns = np.full((len(pool.stop_at), len(specs)), np.nan)
-    for at, spec in enumerate(specs):
-        values = pool.signals[spec.signal]
-        known = np.isfinite(values)
-        scaled = np.clip((values - spec.worst) / (spec.best - spec.worst), 0.0, 1.0)
-        columns[:, at] = np.where(known, scaled, np.nan if spec.missing is None else spec.missing)
-    return columns
 
 
 def _best_of(pool: Pool, rewards: Numbers) -> list[Grown]:

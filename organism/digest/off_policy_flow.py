@@ -6,8 +6,8 @@ import pandas as pd
 from organism.digest.choices import prompt_kinds
 from organism.digest.designs import check_design
 from organism.digest.off_policy import Preview, in_learning_half, learn_router, preview, usable_log
-from organism.digest.policies import Policy, in_words, parse_policy
-from organism.digest.row_rewards import row_rewards
+from organism.digest.policies import Policy, check_segments, in_words, parse_policy
+from organism.digest.row_rewards import rewards
 from organism.records import RewardDesign
 from organism.store.choices import read_prompt_lengths
 from organism.store.database import Store
@@ -27,6 +27,7 @@ def off_policy(store: Store, loop_id: str, design: RewardDesign, policy: str, *,
     """
     asked = wanted = parse_policy(policy)
     rows = logged_rows(store, loop_id, design, asked.segment_by)
+    check_segments(asked, {str(segment) for segment in rows["segment"].dropna()})
     log, left_out = usable_log(rows, read_propensities(store, loop_id))
     if n_beyond := count_interactions(store, loop_id) - len(rows):
         left_out = left_out | {f"beyond {MAX_ROWS:,}, the users that a hash of their key leaves out": n_beyond}
@@ -46,7 +47,7 @@ def logged_rows(store: Store, loop_id: str, design: RewardDesign, segment_by: st
     check_design(design, known_signals(store, loop_id))
     rows = read_signal_rows(store, loop_id, [spec.signal for spec in design.signals], limit=MAX_ROWS)
     kept = rows[["interaction_id", "variant", "user_key", "experiment_id"]].copy()
-    kept["reward"] = row_rewards(design, rows)
+    kept["reward"] = rewards(rows, design)
     if segment_by == "length":
         lengths = read_prompt_lengths(store, loop_id, kept["interaction_id"].astype(str).tolist())
         by_id = lengths.set_index("interaction_id")["prompt_chars"]

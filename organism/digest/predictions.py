@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from organism.digest.scored_rows import Kind, Numbers, kind_of, rewards, spoken, utilities, without
+from organism.digest.designs import ordered
+from organism.digest.row_rewards import Numbers, rewards, utilities
+from organism.digest.scored_rows import Kind, kind_of, spoken, without
 from organism.records import Interval, RewardDesign
 from organism.stats.rank_correlation import RankCorrelation, rank_correlation
 
@@ -76,7 +78,8 @@ def of_reward(rows: pd.DataFrame, design: RewardDesign, outcome: str, rng: np.ra
     """The reward against one outcome; without that outcome's own line, where the design has one."""
     is_part = outcome in {spec.signal for spec in design.signals}
     judged = without(design, outcome) if is_part else design
-    return _prediction("reward", rows, rewards(rows, judged), outcome, rng, is_part=is_part, in_design=True)
+    score = np.full(len(rows), np.nan) if judged is None else rewards(rows, judged)
+    return _prediction("reward", rows, score, outcome, rng, is_part=is_part, in_design=True)
 
 
 def of_signals(
@@ -87,7 +90,7 @@ def of_signals(
     rng: np.random.Generator,
 ) -> list[Prediction]:
     """Each signal of the design by its utility where it is known, then the candidates as they stand."""
-    scores = {spec.signal: utilities(rows, spec, fill=False) for spec in sorted(design.signals)}
+    scores = {spec.signal: utilities(rows, spec, fill=False) for spec in ordered(design.signals)}
     named = set(scores)
     scores |= {name: rows[name].to_numpy(dtype=float) for name in candidates if name in rows and name not in named}
     return [

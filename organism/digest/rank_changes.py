@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from organism.digest.scored_rows import rewards
+from organism.digest.row_rewards import rewards
 from organism.records import RewardDesign
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from organism.digest.audit_checks import comparable, compared, surely_down, surely_up
-from organism.digest.scored_rows import rewards, spoken, without
+from organism.digest.row_rewards import rewards
+from organism.digest.scored_rows import spoken, without
 from organism.records import RewardDesign
 from organism.stats.compare import Comparison
 

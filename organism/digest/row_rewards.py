@@ -1,21 +1,33 @@
-"""The reward of many interactions at once. Pure."""
+"""Utilities and rewards of many rows at once: what `rewards.utility` and `rewards.reward` give one by one. Pure."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from organism.records import RewardDesign
+from organism.records import RewardDesign, SignalSpec
+
+Numbers = npt.NDArray[np.float64]
 
 
-def row_rewards(design: RewardDesign, rows: pd.DataFrame) -> pd.Series:
-    """The reward of each row of signals (a float column each, NaN missing), as `rewards.reward` gives it one by one.
+def utilities(columns: Mapping[str, Numbers] | pd.DataFrame, spec: SignalSpec, *, fill: bool = True) -> Numbers:
+    """0 at worst, 1 at best, linear between, clipped; a missing value is what the spec says, or NaN without `fill`."""
+    values = np.asarray(columns[spec.signal], dtype=float)
+    known = np.isfinite(values)
+    scaled = np.clip((np.where(known, values, spec.worst) - spec.worst) / (spec.best - spec.worst), 0.0, 1.0)
+    return np.where(known, scaled, np.nan if spec.missing is None or not fill else spec.missing)
 
-    NaN where a signal is missing and the design leaves such rows out. A signal without a column is missing throughout.
-    """
-    total = np.zeros(len(rows))
-    for spec in design.signals:
-        values = rows[spec.signal].to_numpy(dtype=float) if spec.signal in rows else np.full(len(rows), np.nan)
-        values = np.where(np.isfinite(values), values, np.nan)
-        utility = np.clip((values - spec.worst) / (spec.best - spec.worst), 0.0, 1.0)
-        missing = np.nan if spec.missing is None else spec.missing
-        total += spec.weight * np.where(np.isnan(utility), missing, utility)
-    return pd.Series(total / sum(spec.weight for spec in design.signals), index=rows.index)
+
+def utility_table(
+    columns: Mapping[str, Numbers] | pd.DataFrame, specs: Sequence[SignalSpec], *, fill: bool = True
+) -> Numbers:
+    """The utilities of several signals, in their order: shape (rows, signals)."""
+    return np.column_stack([utilities(columns, spec, fill=fill) for spec in specs])
+
+
+def rewards(rows: pd.DataFrame, design: RewardDesign) -> Numbers:
+    """Each row's reward; NaN where a signal is missing and the design leaves such rows out."""
+    weights = np.array([spec.weight for spec in design.signals])
+    found: Numbers = utility_table(rows, design.signals) @ weights / weights.sum()
+    return found

@@ -1,4 +1,4 @@
-"""Rows of signals under a reward design: utilities, rewards, and which columns may judge them. Pure.
+"""Rows of signals under a reward design: which columns may judge it, the design without one, sums by user. Pure.
 
 A table of rows has the columns of `read_signal_rows`: interaction_id, variant, user_key, region, experiment_id,
 occurred_at, and one float column a signal, NaN where it is missing.
@@ -8,14 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from organism.digest.row_rewards import row_rewards
-from organism.records import RewardDesign, SignalSpec
+from organism.digest.designs import ordered
+from organism.digest.row_rewards import Numbers, utilities
+from organism.records import RewardDesign
 
-Numbers = npt.NDArray[np.float64]
 OUTCOME, ANSWER, RATING = "outcome.", "answer.", "rating"
 
 
@@ -44,19 +42,6 @@ def spoken(name: str) -> str:
     return name.removeprefix(OUTCOME).removeprefix(ANSWER).replace("_", " ")
 
 
-def utilities(rows: pd.DataFrame, spec: SignalSpec, *, fill: bool = True) -> Numbers:
-    """0 at worst, 1 at best, linear between, clipped; a missing value is what the spec says, or NaN without `fill`."""
-    values = rows[spec.signal].to_numpy(dtype=float)
-    known = np.isfinite(values)
-    scaled = np.clip((np.where(known, values, spec.worst) - spec.worst) / (spec.best - spec.worst), 0.0, 1.0)
-    return np.where(known, scaled, np.nan if spec.missing is None or not fill else spec.missing)
-
-
-def rewards(rows: pd.DataFrame, design: RewardDesign | None) -> Numbers:
-    """Each row's reward; NaN where a signal is missing and the design leaves such rows out, and without a design."""
-    return np.full(len(rows), np.nan) if design is None else row_rewards(design, rows).to_numpy(dtype=float)
-
-
 def without(design: RewardDesign, signal: str) -> RewardDesign | None:
     """The design less one signal, the others' weights as they stand; None when nothing with a weight is left."""
     kept = tuple(spec for spec in design.signals if spec.signal != signal)
@@ -65,7 +50,7 @@ def without(design: RewardDesign, signal: str) -> RewardDesign | None:
 
 def utility_sums(rows: pd.DataFrame, design: RewardDesign) -> pd.DataFrame:
     """What `read_utility_sums` reads, from rows: variant, user_key, u0, u1, … (signals by name), n_rows."""
-    specs = sorted(design.signals)
+    specs = ordered(design.signals)
     parts: Mapping[str, Numbers] = {f"u{place}": utilities(rows, spec) for place, spec in enumerate(specs)}
     table = rows[["variant", "user_key"]].assign(**parts, n_rows=1.0).dropna()
     return table.groupby(["variant", "user_key"], sort=True).sum().reset_index()

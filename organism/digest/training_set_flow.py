@@ -10,7 +10,7 @@ import pandas as pd
 from organism.digest.designs import check_design
 from organism.digest.flow import live_design
 from organism.digest.leakage import NearPair, near_pairs
-from organism.digest.row_rewards import row_rewards
+from organism.digest.row_rewards import rewards
 from organism.digest.training_sets import LEAKED, Choice, check_choice, choose, rows_hash
 from organism.digest.training_settings import Basis, SetSettings
 from organism.errors import DesignError, InputError
@@ -190,7 +190,7 @@ def _check_filters(candidates: pd.DataFrame, settings: SetSettings) -> None:
 def _rewards(store: Store, loop_id: str, design: RewardDesign, ids: pd.Series) -> pd.Series:
     """The reward of these interactions under the design; NaN where it gives none."""
     signals = read_signal_values(store, loop_id, [spec.signal for spec in design.signals])
-    return row_rewards(design, signals.set_index("interaction_id").reindex(ids)).set_axis(ids.index)
+    return pd.Series(rewards(signals.set_index("interaction_id").reindex(ids), design), index=ids.index)
 
 
 def _texts(store: Store, candidates: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

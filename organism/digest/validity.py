@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from organism.digest.designs import group_of
+from organism.digest.designs import group_of, ordered
 from organism.digest.predictions import RULES, Prediction, Word, of_reward, of_signals
 from organism.digest.reversals import Reversal, in_words, reversals
 from organism.digest.rewards import component_shares, moments_of_users
-from organism.digest.scored_rows import judges, rewards, spoken, utility_sums, without
+from organism.digest.row_rewards import rewards
+from organism.digest.scored_rows import judges, spoken, utility_sums, without
 from organism.records import RewardDesign
 from organism.stats.rank_correlation import calibration
 from organism.stats.surrogate import AcrossDeployments, Surrogate, across_deployments, surrogate
@@ -176,7 +177,7 @@ def _listed(words: Sequence[str]) -> str:
 
 def _components(rows: pd.DataFrame, design: RewardDesign) -> list[Component]:
     sums = utility_sums(rows, design)
-    specs = sorted(design.signals)
+    specs = ordered(design.signals)
     shares = component_shares(moments_of_users(sums, [spec.signal for spec in specs]), design) if len(sums) else {}
     total = sum(spec.weight for spec in specs)
     return [

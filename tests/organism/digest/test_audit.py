@@ -8,7 +8,8 @@ from organism.digest.audit import RULES, Verdict, audit, comparable
 from organism.digest.audit_checks import CHECKS, Check, Finding, compared
 from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.rewards import moments_of_users, reward_difference
-from organism.digest.scored_rows import rewards, utility_sums
+from organism.digest.row_rewards import rewards
+from organism.digest.scored_rows import utility_sums
 from organism.records import RewardDesign, SignalSpec
 from tests.organism.digest.simulated_rows import clinic, served
 

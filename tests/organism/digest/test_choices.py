@@ -8,11 +8,11 @@ from organism.digest.choices import (
     check_choice,
     design_from,
     fit_weights,
-    present_utilities,
     prompt_kinds,
     strengths,
 )
 from organism.digest.rewards import utility
+from organism.digest.row_rewards import utility_table
 from organism.errors import DesignError, InputError
 from organism.records import Constraint, RewardDesign, SignalSpec
 
@@ -43,7 +43,7 @@ def test_utilities_by_columns_are_those_of_single_values_and_missing_stays_missi
             "cost_usd": [0.0002, np.nan, 1.0],
         }
     )
-    found = present_utilities(DESIGN.signals, rows)
+    found = utility_table(rows, DESIGN.signals, fill=False)
     for i, row in rows.iterrows():
         for j, spec in enumerate(DESIGN.signals):
             wanted = utility(spec._replace(missing=None), row[spec.signal])
