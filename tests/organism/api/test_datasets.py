@@ -84,6 +84,7 @@ def test_without_a_body_the_latest_expert_texts_are_frozen(http):
         ({"kind": "preference", "basis": "reward"}, "drafted at least twice"),
         ({"flavour": 1}, "'flavour' is no setting"),
         ({"name": 7}, "name is 7"),
+        ({"preview": "false"}, "preview is 'false'; give true"),
     ],
 )
 def test_bad_input_is_422_with_a_sentence(http, asked, match):
