@@ -1,6 +1,6 @@
 """Policies in words: which version would write which drafts, for each segment. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ Shares = Mapping[str, float]
 
 EVERYWHERE = "*"
 SEGMENTS = ("region", "length")
+LENGTHS = ("short", "medium", "long")
 FORMS = "always:VARIANT, region:SEGMENT=VARIANT,…,*=VARIANT, length:short=VARIANT,…, mix:VARIANT=SHARE,…, best:region"
 _NOUNS = {"region": "region", "length": "length of prompt"}
 
@@ -41,6 +42,16 @@ def parse_policy(text: str) -> Policy:
     if kind == "best" and rest in SEGMENTS:
         return Policy(text.strip(), rest, {}, learn=True)
     raise InputError(f"{text!r} is no policy; write one of: {FORMS}")
+
+
+def check_segments(policy: Policy, found: Collection[str]) -> None:
+    """Raise InputError when a rule is for a segment that no interaction is of: it would be followed by nobody."""
+    known = sorted({*found, *(LENGTHS if policy.segment_by == "length" else ())})
+    for segment in policy.rules:
+        if segment not in (EVERYWHERE, *known):
+            raise InputError(
+                f"no interaction is of the {policy.segment_by} {segment!r}; there are: {', '.join(known) or 'none yet'}"
+            )
 
 
 def in_words(policy: Policy) -> str:
@@ -80,7 +91,7 @@ def named_segment(segment: str) -> str:
     """A segment as a sentence names it."""
     if segment == EVERYWHERE:
         return "the rest"
-    return f"{segment} prompts" if segment in ("short", "medium", "long") else segment
+    return f"{segment} prompts" if segment in LENGTHS else segment
 
 
 def _mixture(rest: str, text: str) -> dict[str, float]:
@@ -92,10 +103,12 @@ def _mixture(rest: str, text: str) -> dict[str, float]:
             raise InputError(f"the share of {variant} is {said!r}; write a number, as in mix:base=0.5,x=0.5") from None
         if not 0 <= shares[variant] < float("inf"):
             raise InputError(f"the share of {variant} is {said}; shares are 0 or more")
-    total = sum(shares.values())
-    if not total:
+    largest = max(shares.values())
+    if not largest:
         raise InputError(f"{text!r} gives no variant a share; give at least one a positive one")
-    return {variant: share / total for variant, share in shares.items()}
+    parts = {variant: share / largest for variant, share in shares.items()}  # a sum of huge shares would be infinite
+    total = sum(parts.values())
+    return {variant: part / total for variant, part in parts.items()}
 
 
 def _assignments(rest: str, text: str) -> list[tuple[str, str]]:

@@ -52,6 +52,7 @@ def test_policies_are_read_from_their_words():
     routed = parse_policy(" region: north=scribe-1 , *=base ")
     assert (routed.segment_by, routed.rules) == ("region", {"north": {"scribe-1": 1.0}, "*": {"base": 1.0}})
     assert parse_policy("mix:base=1,scribe-1=3").rules == {"*": {"base": 0.25, "scribe-1": 0.75}}
+    assert parse_policy("mix:base=1e308,scribe-1=1e308").rules == {"*": {"base": 0.5, "scribe-1": 0.5}}
     assert parse_policy("best:length").learn
     assert in_words(parse_policy("always:base")) == "always base"
     assert in_words(routed) == "scribe-1 for north, base for the rest"
