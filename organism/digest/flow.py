@@ -8,7 +8,7 @@ from organism.digest.designs import DEFAULT_DESIGN, check_design, check_note, or
 from organism.digest.rewards import (
     ConstraintCheck,
     RewardMoments,
-    Status,
+    barred,
     constraint_checks,
     moments_of_signal,
     moments_of_users,
@@ -79,12 +79,11 @@ def what_if(store: Store, loop_id: str, design: RewardDesign, *, control: str | 
     moments = reward_moments(store, loop_id, design.signals)
     chosen = choose_control(moments, control, read_base_names(store, loop_id))
     checks = check_guardrails(store, loop_id, design, moments.variants)
-    broken = {check.variant for check in checks if check.status is Status.BROKEN}
     return try_design(
         moments,
         design,
         control=chosen,
-        flip=nearest_flip(moments, design, excluded=broken),
+        flip=nearest_flip(moments, design, excluded=barred(checks)),
         coverage=read_coverage(store, loop_id, [spec.signal for spec in design.signals]),
         checks=checks,
     )

@@ -213,6 +213,11 @@ def constraint_checks(
     ]
 
 
+def barred(checks: Collection[ConstraintCheck]) -> list[str]:
+    """The variants that break a guardrail, by name: none of them may win."""
+    return sorted({check.variant for check in checks if check.status is Status.BROKEN})
+
+
 def weight_shares(users: RewardMoments, design: RewardDesign) -> npt.NDArray[np.float64]:
     """The design's weights as shares of 1, in the order of the moments' columns.
 

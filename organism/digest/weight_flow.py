@@ -6,7 +6,7 @@ import pandas as pd
 
 from organism.digest.designs import check_design
 from organism.digest.flow import check_guardrails, reward_moments
-from organism.digest.rewards import Status, component_shares, effective_signals
+from organism.digest.rewards import barred, component_shares, effective_signals
 from organism.digest.weight_space import ClearEdge, Flip, clear_edges, flips, ternary, winner
 from organism.records import RewardDesign
 from organism.store.database import Store
@@ -38,14 +38,14 @@ def map_weights(store: Store, loop_id: str, design: RewardDesign, *, steps: int 
     check_design(design, known_signals(store, loop_id))
     users = reward_moments(store, loop_id, design.signals)
     checks = check_guardrails(store, loop_id, design, users.variants)
-    barred = sorted({check.variant for check in checks if check.status is Status.BROKEN})
+    out = barred(checks)
     return WeightMap(
         design_id=design.id,
-        winner=winner(users, design, barred),
-        barred=barred,
+        winner=winner(users, design, out),
+        barred=out,
         effective_signals=effective_signals(users, design),
         component_shares=component_shares(users, design),
-        flips=flips(users, design, excluded=barred),
-        clear_edges=clear_edges(users, design, excluded=barred),
-        mixes=ternary(users, design, steps, excluded=barred),
+        flips=flips(users, design, excluded=out),
+        clear_edges=clear_edges(users, design, excluded=out),
+        mixes=ternary(users, design, steps, excluded=out),
     )

@@ -8,6 +8,7 @@ import pandas as pd
 from organism.digest.rewards import (
     ConstraintCheck,
     RewardMoments,
+    Status,
     VariantReward,
     reward_difference,
     rewards_by_variant,
@@ -146,7 +147,7 @@ def _warnings(
     said += [
         f"{check.variant} breaks the guardrail {check.signal} {check.bound} and may not win, whatever its reward"
         for check in checks
-        if check.status == "broken"
+        if check.status is Status.BROKEN
     ]
     return said
 
