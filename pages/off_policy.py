@@ -10,13 +10,13 @@ from organism.digest.off_policy_flow import off_policy
 from organism.digest.policies import EVERYWHERE, Policy, parse_policy
 from organism.digest.presets import PRESETS
 from organism.errors import InputError
-from organism.store.choices import read_variants
 from organism.store.experiments import read_experiments
-from organism.store.propensities import read_regions
+from organism.store.interactions import read_regions, read_variants
 from organism.store.reward_designs import read_saved
 from ui import cards, choice_charts, runtime
 from ui.words import literal, percent, sentence
 
+MOST_REGIONS = 30
 FORMS = {
     "always": "Always one version",
     "region": "A version for each region",
@@ -53,7 +53,7 @@ with st.container(border=True, key="not_exact"):
 
 loop_id = loop.loop_id
 variants = runtime.read(read_variants, loop_id)
-regions = runtime.read(read_regions, loop_id)
+regions = runtime.read(read_regions, loop_id, MOST_REGIONS)
 tried = runtime.read(read_experiments, loop_id)["treatment"].tolist()
 first_choice = next((name for name in tried if name in variants), variants[-1])
 

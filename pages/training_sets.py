@@ -12,8 +12,8 @@ from organism.digest.set_files import FileForm
 from organism.digest.set_reading import FrozenSet, describe, export, list_sets
 from organism.optimize.flow import SftConfig, read_runs, start_run
 from organism.records import DatasetKind
-from organism.store.candidates import read_filters
 from organism.store.datasets import read_dataset_rows
+from organism.store.interactions import read_regions, read_variants
 from organism.store.reward_designs import read_saved
 from ui import cards, charts, runtime
 from ui.set_builder import KINDS, build
@@ -46,7 +46,8 @@ if not cards.presenting():
         if st.session_state.get("building_set"):
             saved = {f"v{kept.version}": f"v{kept.version}: {kept.design.name}" for kept in read_saved(store, loop_id)}
             names = {LIVE: "The live design"} | {name: f"Preset: {name}" for name in PRESETS}
-            build(loop_id, names | saved, runtime.read(read_filters, loop_id))
+            regions = runtime.read(read_regions, loop_id)
+            build(loop_id, names | saved, runtime.read(read_variants, loop_id), regions)
         cards.present_button()
 if not sets:
     cards.empty(

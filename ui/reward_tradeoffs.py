@@ -10,7 +10,7 @@ from organism.digest.flow import signal_moments
 from organism.digest.pareto import on_front, variant_profiles
 from organism.digest.rank_changes import rank_changes
 from organism.digest.rewards import VariantReward, rewards_by_variant
-from organism.store.choices import read_drafts
+from organism.store.interactions import read_drafts
 from organism.store.signals import read_signal_rows
 from ui import cards, reward_charts, runtime
 from ui.reward_wins import Desk, live_name, score

@@ -13,7 +13,6 @@ from organism.digest.designs_flow import find_design
 from organism.digest.training_set_flow import Preview, freeze, preview
 from organism.digest.training_settings import ANSWERS, Basis, SetSettings, settings_from
 from organism.records import DatasetKind
-from organism.store.candidates import Filters
 from ui import cards, runtime
 from ui.words import counted, literal, sentence
 
@@ -40,7 +39,7 @@ def close() -> None:
 
 
 @st.dialog("New training set", icon=":material/dataset:", position="right", on_dismiss=close)
-def build(loop_id: str, designs: Mapping[str, str], filters: Filters) -> None:
+def build(loop_id: str, designs: Mapping[str, str], variants: list[str], regions: list[str]) -> None:
     """Choose, count, freeze; a frozen set is opened. `designs` maps a reference to what it is called."""
     usual = SetSettings()
     kind = st.selectbox("A row is", list(DatasetKind), format_func=KINDS.__getitem__, key="set_kind") or usual.kind
@@ -55,7 +54,7 @@ def build(loop_id: str, designs: Mapping[str, str], filters: Filters) -> None:
     )  # fmt: skip
     asked: dict[str, Any] = {"kind": kind, "basis": basis} | _figures(kind, basis, usual)
     with st.expander("Which drafts", icon=":material/filter_alt:"):
-        asked |= _filters(filters)
+        asked |= _filters(variants, regions)
     asked["max_rows"] = st.slider(
         "Rows to train on", 20, 5000, usual.max_rows, 20, key="set_max_rows", help="At most, the newest first."
     )
@@ -131,13 +130,13 @@ def _figures(kind: DatasetKind, basis: Basis, usual: SetSettings) -> dict[str, A
     return {"min_reward": least or None}
 
 
-def _filters(known: Filters) -> dict[str, Any]:
+def _filters(variants: list[str], regions: list[str]) -> dict[str, Any]:
     chosen: dict[str, Any] = {
-        "variants": st.multiselect("Variants", known.variants, key="set_variants", placeholder="All of them"),
+        "variants": st.multiselect("Variants", variants, key="set_variants", placeholder="All of them"),
         "answers": st.multiselect("Answers", list(ANSWERS), key="set_answers", placeholder="All of them"),
     }
-    if known.regions:
-        chosen["regions"] = st.multiselect("Regions", known.regions, key="set_regions", placeholder="All of them")
+    if regions:
+        chosen["regions"] = st.multiselect("Regions", regions, key="set_regions", placeholder="All of them")
     since, until = st.columns(2)
     with since:
         chosen["since"] = _midnight(st.date_input("From", None, key="set_since", help="The day of the answer, UTC."))

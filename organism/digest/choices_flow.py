@@ -28,16 +28,9 @@ from organism.digest.row_rewards import utility_table
 from organism.errors import InputError
 from organism.records import RewardDesign, new_id
 from organism.stats.preferences import PRIOR_L2, information, next_pair, pair_weights
-from organism.store.choices import (
-    Choice,
-    append_choices,
-    read_choices,
-    read_drafts,
-    read_prompt_lengths,
-    read_signals_of,
-    read_variants,
-)
+from organism.store.choices import Choice, append_choices, read_choices, read_signals_of
 from organism.store.database import Store
+from organism.store.interactions import read_drafts, read_prompt_lengths, read_variants
 from organism.store.signals import known_signals, read_signal_rows
 
 POOL_ROWS = 600

@@ -8,10 +8,10 @@ from organism.digest.designs import check_design
 from organism.digest.off_policy import Preview, in_learning_half, learn_router, preview, usable_log
 from organism.digest.policies import Policy, check_segments, in_words, parse_policy
 from organism.digest.row_rewards import rewards
+from organism.errors import InputError
 from organism.records import RewardDesign
-from organism.store.choices import read_prompt_lengths
 from organism.store.database import Store
-from organism.store.interactions import count_interactions
+from organism.store.interactions import count_interactions, read_prompt_lengths
 from organism.store.propensities import read_propensities
 from organism.store.signals import known_signals, read_signal_rows
 
@@ -23,8 +23,10 @@ HALF = "kept for learning the router: half of the users"
 def off_policy(store: Store, loop_id: str, design: RewardDesign, policy: str, *, seed: int = 0) -> Preview:
     """What this policy (in words, see FORMS) would have earned under the design, estimated from the loop's log.
 
-    Raises InputError for a policy that cannot be read, DesignError for a design that cannot give a reward.
+    Raises InputError for a policy or a seed that cannot be read, DesignError for a design that cannot give a reward.
     """
+    if seed < 0:
+        raise InputError(f"the seed is {seed}; give 0 or a whole number above it")
     asked = wanted = parse_policy(policy)
     rows = logged_rows(store, loop_id, design, asked.segment_by)
     check_segments(asked, {str(segment) for segment in rows["segment"].dropna()})

@@ -1,29 +1,12 @@
 """What could become a row of a training set: every draft with what decides over it, without its texts."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
 from organism.store.database import Store
 from organism.store.signal_table import refresh_signals
-
-
-class Filters(NamedTuple):
-    """The words that drafts can be filtered by, in order."""
-
-    variants: list[str]
-    regions: list[str]
-
-
-def read_filters(store: Store, loop_id: str) -> Filters:
-    """The variants and regions of the loop's drafts."""
-    found = store.rows(
-        "SELECT DISTINCT coalesce(variant_id, 'unknown'), region FROM interactions WHERE loop_id = ?", [loop_id]
-    )
-    variants, regions = {variant for variant, _ in found}, {region for _, region in found if region}
-    return Filters(sorted(variants), sorted(regions))
 
 
 def read_candidates(store: Store, loop_id: str, *, answered: bool = True, compared: bool = True) -> pd.DataFrame:

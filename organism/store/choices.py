@@ -78,21 +78,6 @@ def read_voters(store: Store, loop_id: str) -> pd.DataFrame:
     )
 
 
-def read_drafts(store: Store, loop_id: str, interaction_ids: Sequence[str]) -> pd.DataFrame:
-    """What was asked and what was written, for these interactions of the loop; unknown ids have no row.
-
-    Columns: interaction_id, variant, user_key, prompt, output, prompt_chars, is_synthetic.
-    """
-    return store.frame(
-        """
-        SELECT interaction_id::VARCHAR AS interaction_id, coalesce(variant_id, 'unknown') AS variant, user_key, prompt,
-            output, length(prompt) AS prompt_chars, coalesce(is_synthetic, false) AS is_synthetic
-        FROM interactions WHERE loop_id = ? AND interaction_id IN (SELECT try_cast(unnest(?) AS UUID))
-        """,
-        [loop_id, list(interaction_ids)],
-    )
-
-
 def read_signals_of(store: Store, loop_id: str, signals: Sequence[str], interaction_ids: Sequence[str]) -> pd.DataFrame:
     """The signals of these interactions of the loop: interaction_id, and a float column each, NaN where missing."""
     refresh_signals(store)
@@ -105,23 +90,3 @@ def read_signals_of(store: Store, loop_id: str, signals: Sequence[str], interact
         "WHERE loop_id = ? AND interaction_id IN (SELECT try_cast(unnest(?) AS UUID))",
         [loop_id, list(interaction_ids)],
     )
-
-
-def read_prompt_lengths(store: Store, loop_id: str, interaction_ids: Sequence[str]) -> pd.DataFrame:
-    """How long each of these prompts is, in characters: columns interaction_id, prompt_chars (None without a text)."""
-    return store.frame(
-        "SELECT interaction_id::VARCHAR AS interaction_id, length(prompt) AS prompt_chars FROM interactions "
-        "WHERE loop_id = ? AND interaction_id IN (SELECT unnest(?)::UUID)",
-        [loop_id, list(interaction_ids)],
-    )
-
-
-def read_variants(store: Store, loop_id: str) -> list[str]:
-    """The names of the loop's variants."""
-    return [
-        name
-        for (name,) in store.rows(
-            "SELECT DISTINCT coalesce(variant_id, 'unknown') AS variant FROM interactions WHERE loop_id = ? ORDER BY 1",
-            [loop_id],
-        )
-    ]

@@ -85,6 +85,48 @@ def count_interactions(store: Store, loop_id: str | None = None) -> int:
     return store.rows("SELECT count(*) FROM interactions WHERE loop_id = coalesce(?, loop_id)", [loop_id])[0][0]
 
 
+def read_drafts(store: Store, loop_id: str, interaction_ids: Sequence[str]) -> pd.DataFrame:
+    """What was asked and what was written, for these interactions of the loop; unknown ids have no row.
+
+    Columns: interaction_id, variant, user_key, prompt, output, prompt_chars, is_synthetic.
+    """
+    return store.frame(
+        """
+        SELECT interaction_id::VARCHAR AS interaction_id, coalesce(variant_id, 'unknown') AS variant, user_key, prompt,
+            output, length(prompt) AS prompt_chars, coalesce(is_synthetic, false) AS is_synthetic
+        FROM interactions WHERE loop_id = ? AND interaction_id IN (SELECT try_cast(unnest(?) AS UUID))
+        """,
+        [loop_id, list(interaction_ids)],
+    )
+
+
+def read_prompt_lengths(store: Store, loop_id: str, interaction_ids: Sequence[str]) -> pd.DataFrame:
+    """How long each of these prompts is, in characters: columns interaction_id, prompt_chars (None without a text)."""
+    return store.frame(
+        "SELECT interaction_id::VARCHAR AS interaction_id, length(prompt) AS prompt_chars FROM interactions "
+        "WHERE loop_id = ? AND interaction_id IN (SELECT unnest(?)::UUID)",
+        [loop_id, list(interaction_ids)],
+    )
+
+
+def read_variants(store: Store, loop_id: str) -> list[str]:
+    """The names of the loop's variants."""
+    found = store.rows(
+        "SELECT DISTINCT coalesce(variant_id, 'unknown') FROM interactions WHERE loop_id = ? ORDER BY 1", [loop_id]
+    )
+    return [variant for (variant,) in found]
+
+
+def read_regions(store: Store, loop_id: str, limit: int | None = None) -> list[str]:
+    """The regions of the loop's interactions by name: all, or the `limit` busiest."""
+    found = store.rows(
+        "SELECT region FROM interactions WHERE loop_id = ? AND region IS NOT NULL AND region <> '' "
+        "GROUP BY region ORDER BY count(*) DESC, region",
+        [loop_id],
+    )
+    return sorted(region for (region,) in found[:limit])
+
+
 def _find(cursor: Cursor, refs: Sequence[DraftRef], match: str) -> dict[DraftRef, Draft]:
     if not refs:
         return {}

@@ -23,13 +23,3 @@ def read_propensities(store: Store, loop_id: str) -> pd.DataFrame:
         """,
         [loop_id],
     )
-
-
-def read_regions(store: Store, loop_id: str, limit: int = 30) -> list[str]:
-    """The regions of the loop's interactions by name, the `limit` busiest."""
-    found = store.rows(
-        "SELECT region FROM interactions WHERE loop_id = ? AND region IS NOT NULL "
-        "GROUP BY region ORDER BY count(*) DESC, region LIMIT ?",
-        [loop_id, limit],
-    )
-    return sorted(region for (region,) in found)

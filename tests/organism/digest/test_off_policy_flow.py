@@ -5,7 +5,8 @@ import pytest
 from organism.digest.off_policy_flow import off_policy
 from organism.errors import DesignError, InputError
 from organism.records import RewardDesign, SignalSpec
-from organism.store.propensities import read_propensities, read_regions
+from organism.store.interactions import read_regions
+from organism.store.propensities import read_propensities
 from tests.organism.digest.routed import serve_experiment
 
 DESIGN = RewardDesign(name="kept", signals=(SignalSpec("retained_char_rate", 1.0, 0.0, 1.0),))
@@ -75,6 +76,10 @@ def test_bad_policies_and_designs_are_sentences(store, events, experiment):
         off_policy(store, events.loop_id, DESIGN, "always:ghost")
     with pytest.raises(InputError, match="says nothing for region south"):
         off_policy(store, events.loop_id, DESIGN, "region:north=base")
+    with pytest.raises(InputError, match="no interaction is of the region 'nroth'; there are: north, south"):
+        off_policy(store, events.loop_id, DESIGN, "region:nroth=scribe-1,*=base")
+    with pytest.raises(InputError, match="of the length 'huge'; there are: long, medium, short"):
+        off_policy(store, events.loop_id, DESIGN, "length:huge=scribe-1,*=base")
     none = RewardDesign(name="nothing", signals=(SignalSpec("retained_char_rate", 0.0, 0.0, 1.0),))
     with pytest.raises(DesignError, match="positive weight"):
         off_policy(store, events.loop_id, none, "always:base")

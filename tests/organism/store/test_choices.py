@@ -1,14 +1,7 @@
 from datetime import datetime, timedelta
 
 from organism.records import new_id
-from organism.store.choices import (
-    Choice,
-    append_choices,
-    read_choices,
-    read_drafts,
-    read_prompt_lengths,
-    read_voters,
-)
+from organism.store.choices import Choice, append_choices, read_choices, read_voters
 from organism.store.schema import open_store
 
 NOW = datetime(2026, 10, 1)
@@ -53,14 +46,3 @@ def test_voters_are_counted_without_their_skips_and_simulated_ones_say_so(store,
     assert found["n_choices"].tolist() == [2, 1]
     assert found["n_skipped"].tolist() == [1, 0]
     assert found["is_synthetic"].tolist() == [False, True]
-
-
-def test_drafts_are_found_by_id_and_unknown_ones_have_no_row(store, events):
-    known = events.draft("ana", prompt="12345", output="note", variant_id="scribe-1")
-    events.write()
-    found = read_drafts(store, events.loop_id, [known, "no uuid", "00000000-0000-7000-8000-000000000000"])
-    assert found[["interaction_id", "variant", "output", "prompt_chars"]].values.tolist() == [
-        [known, "scribe-1", "note", 5]
-    ]
-    assert read_prompt_lengths(store, events.loop_id, [known])["prompt_chars"].tolist() == [5]
-    assert read_drafts(store, events.loop_id, []).empty
