@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from organism import __version__
@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     args = build_parser().parse_args(argv)
     try:
+        _check_text(vars(args))
         result: Result = args.run(args)
     except OrganismError as error:
         _complain(args, str(error))
@@ -30,6 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     print(as_json(result.data) if args.json else result.text)
     return result.code
+
+
+def _check_text(args: Mapping[str, Any]) -> None:
+    """Raise InputError for an argument in bytes that are no UTF-8: neither the store nor a terminal takes it."""
+    for name, given in args.items():
+        for text in given if isinstance(given, list) else [given]:
+            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise InputError(f"{name} is not UTF-8 text; write it anew")
 
 
 def _complain(args: argparse.Namespace, sentence: str) -> None:

@@ -61,8 +61,15 @@ def audit(args: argparse.Namespace) -> Result:
 
 def text_of(ref: str) -> str | None:
     """The text of the file of this name, or of standard input; None where a design of the loop is meant."""
-    is_file = ref == STDIN or Path(ref).suffix.lower() in (".toml", ".json") or Path(ref).is_file()
+    is_file = ref == STDIN or Path(ref).suffix.lower() in (".toml", ".json") or _is_file(ref)
     return read_design(ref) if is_file else None
+
+
+def _is_file(ref: str) -> bool:
+    try:
+        return Path(ref).is_file()
+    except OSError:  # longer than any file's name may be
+        return False
 
 
 def chosen_design(ref: str, text: str | None, place: Place, loop_id: str) -> RewardDesign:

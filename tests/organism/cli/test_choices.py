@@ -67,5 +67,7 @@ def test_off_policy_prints_the_estimate_or_the_refusal(place, capsys):
     assert "re-weighting the same drafts is exact" in words
     told = json.loads(run(capsys, place, "off-policy", "--policy", "always:scribe-2", "--json")[1])
     assert "No overlap" in told["refusal"]
+    code, _, complaint = run(capsys, place, "off-policy", "--policy", "always:base", "--seed", "-1")
+    assert (code, "the seed is -1; give 0" in complaint) == (2, True)
     code, _, complaint = run(capsys, place, "off-policy", "--policy", "sometimes")
     assert (code, "is no policy" in complaint) == (2, True)

@@ -70,6 +70,13 @@ def test_an_unknown_loop_names_the_known_ones(tmp_path: Path, capsys: pytest.Cap
     assert "nobody" in capsys.readouterr().err
 
 
+def test_an_argument_that_is_no_text_is_bad_input(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 reach Python as half characters, which neither the store nor a terminal takes."""
+    words = [sys.executable, "-m", "organism", "reward", "define-signal", "x", b"'\xff' = 'a'", "--no-demo"]
+    done = subprocess.run([*words, "--workspace", str(tmp_path / "w")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "organism: expression is not UTF-8 text; write it anew\n")
+
+
 def test_a_taken_port_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

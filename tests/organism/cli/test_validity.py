@@ -63,6 +63,7 @@ def test_audit_names_the_hack_with_its_checks(place, capsys):
         (["audit", "--variant", "scribe-9"], "there are: base, brief, clean"),
         (["check", "nobody"], "no reward design is called 'nobody'"),
         (["check", "missing.toml"], "missing.toml cannot be read"),
+        (["audit", "x" * 5000], "no reward design is called 'xxx"),
         (["check", "live", "--loop", "nowhere"], "nowhere"),
     ],
 )
