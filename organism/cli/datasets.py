@@ -28,15 +28,24 @@ def add_to(command: Any) -> None:
     leaf.add_argument("--examples", type=int, default=3, help="rows of each side to show (default: 3)")
     leaf = command("export", export_dataset, "write a training set to a file, in TRL's columns")
     leaf.add_argument("dataset", metavar="ID", help="its id or hash, or the beginning of one")
-    leaf.add_argument("--format", default=FileForm.JSONL, choices=list(FileForm), help="default: jsonl")
+    leaf.add_argument(
+        "--format", default=FileForm.JSONL, choices=[str(form) for form in FileForm], help="default: jsonl"
+    )
     leaf.add_argument("--out", required=True, metavar="FILE", help="the file to write; one that is there is replaced")
     leaf.add_argument("--split", choices=("train", "heldout"), help="only this side (default: both)")
 
 
 def _build_arguments(leaf: argparse.ArgumentParser) -> None:
     usual = SetSettings()
-    leaf.add_argument("--kind", default=usual.kind, choices=list(DatasetKind), help="what a row is (default: sft)")
-    leaf.add_argument("--basis", default=usual.basis, choices=list(Basis), help="whose word counts (default: expert)")
+    leaf.add_argument(
+        "--kind", default=usual.kind, choices=[str(kind) for kind in DatasetKind], help="what a row is (default: sft)"
+    )
+    leaf.add_argument(
+        "--basis",
+        default=usual.basis,
+        choices=[str(basis) for basis in Basis],
+        help="whose word counts (default: expert)",
+    )
     leaf.add_argument("--design", default=LIVE, metavar="REF", help="live, a preset, a version, a name or an id")
     leaf.add_argument("--name", help="how to call the set")
     leaf.add_argument("--since", metavar="DATE", help="answers from this time on (UTC)")

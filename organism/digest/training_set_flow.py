@@ -12,7 +12,7 @@ from organism.digest.flow import live_design
 from organism.digest.leakage import NearPair, near_pairs
 from organism.digest.row_rewards import rewards
 from organism.digest.training_sets import LEAKED, Choice, check_choice, choose, rows_hash
-from organism.digest.training_settings import Basis, SetSettings
+from organism.digest.training_settings import Basis, SetSettings, check_name
 from organism.errors import DesignError, InputError
 from organism.records import DatasetKind, RewardDesign, new_id
 from organism.store.candidates import read_candidates, read_texts
@@ -103,8 +103,9 @@ def freeze(
 
     The same answers and settings give the same set: a second call returns the one that is there. Raises DesignError
     when too few rows are left, nobody is held out, a figure is out of range or the design cannot give a reward;
-    InputError when a variant or region is asked for that no draft has.
+    InputError when a variant or region is asked for that no draft has, or the name is none.
     """
+    check_name(name)
     say = on_progress or _silent
     recipe = design or live_design(store, loop_id)
     draft = _draft(store, loop_id, settings, recipe, say)

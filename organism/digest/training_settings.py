@@ -11,6 +11,7 @@ from organism.errors import DesignError, InputError
 from organism.records import DatasetKind, FeedbackKind
 
 LEAST_NEAR = 0.3
+MAX_NAME = 200
 ANSWERS = (FeedbackKind.ACCEPT, FeedbackKind.EDIT, FeedbackKind.REJECT)
 
 
@@ -97,6 +98,12 @@ class SetSettings:
                 f"near means a share of {self.near:g} of word runs; give {LEAST_NEAR} to 1, for example {NEAR}: under "
                 "that, texts about the same things are near"
             )
+
+
+def check_name(name: str | None) -> None:
+    """Raise InputError when this is no name that a list of sets can show; None leaves the choice to the set."""
+    if name is not None and (len(name) > MAX_NAME or not name.isprintable()):
+        raise InputError(f"the name {name[:40]!r}… is no name of a set; give one line of up to {MAX_NAME} letters")
 
 
 def settings_from(asked: Mapping[str, Any]) -> SetSettings:

@@ -84,6 +84,8 @@ def test_without_a_body_the_latest_expert_texts_are_frozen(http):
         ({"kind": "preference", "basis": "reward"}, "drafted at least twice"),
         ({"flavour": 1}, "'flavour' is no setting"),
         ({"name": 7}, "name is 7"),
+        ({"name": "n" * 1000}, "give one line of up to 200 letters"),
+        ({"name": "two\nlines"}, "give one line of up to 200 letters"),
         ({"preview": "false"}, "preview is 'false'; give true"),
     ],
 )
