@@ -4,16 +4,13 @@ import pandas as pd
 import streamlit as st
 
 from organism.digest.choices import KINDS_OF_PROMPT
-from organism.digest.designs_flow import LIVE, find_design
 from organism.digest.off_policy import MAX_LARGEST_SHARE, MIN_EFFECTIVE_USERS, Preview
 from organism.digest.off_policy_flow import off_policy
 from organism.digest.policies import EVERYWHERE, Policy, parse_policy
-from organism.digest.presets import PRESETS
 from organism.errors import InputError
 from organism.store.experiments import read_experiments
 from organism.store.interactions import read_regions, read_variants
-from organism.store.reward_designs import read_saved
-from ui import cards, choice_charts, runtime
+from ui import cards, choice_charts, designs, runtime
 from ui.words import literal, percent, sentence
 
 MOST_REGIONS = 30
@@ -119,23 +116,10 @@ def edited(form: str, policy: Policy | None) -> str:
 link = asked_in_link()
 if cards.presenting():
     policy = link.text if link else f"always:{first_choice}"
-    design_ref = st.query_params.get("design", LIVE)
+    design = designs.choose(loop_id)
 else:
-    saved = {
-        f"v{kept.version}": f"Version {kept.version}: {kept.design.name}" for kept in runtime.read(read_saved, loop_id)
-    }
-    refs = {LIVE: "The live design"} | {name: f"Preset: {name}" for name in PRESETS} | saved
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        asked_ref = st.query_params.get("design", LIVE)
-        design_ref = st.selectbox(
-            "Rewarded by",
-            list(refs),
-            index=list(refs).index(asked_ref) if asked_ref in refs else 0,
-            format_func=refs.__getitem__,
-            key="design_ref",
-            width=320,
-            help="The design that says what a draft earns.",
-        )
+        design = designs.choose(loop_id)
         form = st.selectbox(
             "Policy",
             list(FORMS),
@@ -146,7 +130,10 @@ else:
             help="Who would have written which drafts.",
         )
     policy = edited(form, link)
-    st.query_params["policy"], st.query_params["design"] = policy, design_ref
+    st.query_params["policy"] = policy
+if design is None:
+    cards.present_button()
+    st.stop()
 
 
 def findings(found: Preview) -> None:
@@ -190,7 +177,7 @@ def methods(found: Preview) -> None:
     takeaway = f"{first.label}: {first.estimate:.3f} a draft" + (
         f", as logged {own.estimate:.3f}." if own.estimate is not None else "."
     )
-    figure = runtime.figure(choice_charts.policy_estimates, frame, shown, about=(loop_id, policy, design_ref))
+    figure = runtime.figure(choice_charts.policy_estimates, frame, shown, about=(loop_id, policy, design.id))
     cards.chart(figure, takeaway, frame, "off_policy")
     st.caption(
         "DR corrects a model of the mean reward by segment and version, cross-fitted by user, with the weights; SNIPS "
@@ -200,7 +187,6 @@ def methods(found: Preview) -> None:
 
 
 with cards.polite("No estimate"):
-    design = runtime.read(find_design, loop_id, design_ref)
     found = runtime.read(off_policy, loop_id, design, policy)
     findings(found)
     methods(found)
@@ -223,7 +209,8 @@ with cards.polite("No estimate"):
         )
         for reason, count in found.left_out.items():
             st.caption(literal(f"Left out: {count:,} drafts, {reason}."))
-        with st.expander("Ask for this over HTTP or on the command line", icon=":material/terminal:"):
-            st.code(f'organism reward off-policy --policy "{policy}" --design {design_ref}', language="bash")
-            st.code(f'POST /v1/rewards/off-policy {{"policy": "{policy}", "design": "{design_ref}"}}', language="http")
+        if (ref := designs.asked_for()) != designs.DRAFT:
+            with st.expander("Ask for this over HTTP or on the command line", icon=":material/terminal:"):
+                st.code(f'organism reward off-policy --policy "{policy}" --design {ref}', language="bash")
+                st.code(f'POST /v1/rewards/off-policy {{"policy": "{policy}", "design": "{ref}"}}', language="http")
 cards.present_button()

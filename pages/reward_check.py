@@ -8,7 +8,7 @@ from organism.digest.predictions import Word
 from organism.digest.scored_rows import spoken
 from organism.digest.validity_flow import audit_versions, check_validity
 from organism.errors import OrganismError
-from ui import cards, runtime, validity, validity_charts
+from ui import cards, designs, runtime, validity, validity_charts
 from ui.words import literal, sentence
 
 cards.head(
@@ -29,7 +29,7 @@ if loop is None or not loop.n_interactions:
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    design = validity.choose_design(loop.loop_id)
+    design = designs.choose(loop.loop_id)
     cards.present_button()
 if design is None:
     st.stop()

@@ -6,16 +6,13 @@ from typing import Any
 import streamlit as st
 
 from organism.config import utcnow
-from organism.digest.designs_flow import LIVE
-from organism.digest.presets import PRESETS
 from organism.digest.set_files import FileForm
 from organism.digest.set_reading import FrozenSet, describe, export, list_sets
 from organism.optimize.flow import SftConfig, read_runs, start_run
 from organism.records import DatasetKind
 from organism.store.datasets import read_dataset_rows
 from organism.store.interactions import read_regions, read_variants
-from organism.store.reward_designs import read_saved
-from ui import cards, charts, runtime
+from ui import cards, charts, designs, runtime
 from ui.set_builder import KINDS, build
 from ui.sets import composition, drops, example, leaks
 from ui.words import literal
@@ -44,10 +41,8 @@ if not cards.presenting():
         if st.button("New training set", type="primary", icon=":material/add:", shortcut="n", key="new_set"):
             st.session_state["building_set"] = True
         if st.session_state.get("building_set"):
-            saved = {f"v{kept.version}": f"v{kept.version}: {kept.design.name}" for kept in read_saved(store, loop_id)}
-            names = {LIVE: "The live design"} | {name: f"Preset: {name}" for name in PRESETS}
             regions = runtime.read(read_regions, loop_id)
-            build(loop_id, names | saved, runtime.read(read_variants, loop_id), regions)
+            build(loop_id, designs.names_of(loop_id), runtime.read(read_variants, loop_id), regions)
         cards.present_button()
 if not sets:
     cards.empty(

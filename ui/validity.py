@@ -1,4 +1,4 @@
-"""What "Is this the right reward?" is laid out from: which design, the answer, tables of figures, audit cards."""
+"""What "Is this the right reward?" is laid out from: the answer, tables of figures, audit cards."""
 
 from collections.abc import Mapping
 
@@ -7,19 +7,11 @@ import streamlit as st
 
 from organism.digest.audit import Audit, Verdict
 from organism.digest.audit_checks import CHECKS, Checked, Figure, Finding
-from organism.digest.design_files import from_link
-from organism.digest.designs_flow import LIVE, find_design
 from organism.digest.predictions import Prediction, predictions_table, said
-from organism.digest.presets import PRESETS
 from organism.digest.scored_rows import Kind, spoken
 from organism.digest.validity import Answer, Explained, Validity
-from organism.errors import OrganismError
-from organism.records import RewardDesign
-from organism.store.reward_designs import read_saved
-from ui import cards, runtime
-from ui.words import literal, sentence
+from ui.words import literal
 
-DRAFT = "draft"
 ANSWERS: Mapping[Answer, tuple[str, str, str]] = {
     Answer.YES: ("green", "check_circle", "Yes, as far as this data can say"),
     Answer.IN_PART: ("orange", "rule", "Only in part"),
@@ -38,35 +30,6 @@ FINDINGS: Mapping[Finding, str] = {
     Finding.FAIL: ":material/block:",
     Finding.CANNOT_SAY: ":material/help:",
 }
-
-
-def choose_design(loop_id: str) -> RewardDesign | None:
-    """The design that the address names, with a choice of the loop's own; None when there is none to show.
-
-    `?draft=` carries an unsaved design, `?design=` names one; an unknown one is one sentence.
-    """
-    names = {LIVE: "The live design"}
-    if st.query_params.get(DRAFT):
-        names = {DRAFT: "The draft in this link", **names}
-    names |= {f"v{kept.version}": f"v{kept.version}: {kept.design.name}" for kept in runtime.read(read_saved, loop_id)}
-    names |= {name: f"Preset: {name}" for name in PRESETS}
-    asked = st.query_params.get("design") or next(iter(names))
-    if asked not in names:
-        names[asked] = asked
-    if not cards.presenting():
-        st.session_state["design_pick"] = asked
-        st.selectbox("Design", list(names), key="design_pick", format_func=names.__getitem__, on_change=_go, width=320)
-    try:
-        if asked == DRAFT:
-            return from_link(st.query_params.get(DRAFT, ""))
-        return runtime.read(find_design, loop_id, asked)
-    except OrganismError as error:
-        st.error(literal(sentence(str(error))), title="Unknown design", icon=":material/link_off:")
-        return None
-
-
-def _go() -> None:
-    st.query_params["design"] = st.session_state["design_pick"]
 
 
 def banner(found: Validity, audits: list[Audit], synthetic: bool) -> None:

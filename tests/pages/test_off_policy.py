@@ -73,3 +73,12 @@ def test_a_slide_keeps_the_policy_of_its_link(full: Path, visit: Visit) -> None:
     assert not app.selectbox
     assert "Leave presentation" in [button.label for button in app.button]
     assert "Always base" in said(app).replace("\\", "")
+
+
+def test_the_design_of_the_link_rewards_and_an_unknown_one_is_a_sentence(full: Path, visit: Visit) -> None:
+    app = visit("off_policy", policy="always:base", design="price")
+    assert app.selectbox(key="design_pick").value == "price"
+    assert not app.exception
+    app = visit("off_policy", policy="always:base", design="nobody")
+    assert "No reward design is called 'nobody'" in app.error[0].value.replace("\\", "")
+    assert not app.exception
