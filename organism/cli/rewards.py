@@ -1,25 +1,21 @@
 """`organism reward …`: designs, and what they make of the history."""
 
 import argparse
-import sys
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from organism.cli.commands import Place, loop_of, opened
+from organism.cli.commands import loop_of, opened
+from organism.cli.designs import design_of, read_design
 from organism.cli.output import Result, table
 from organism.config import utcnow
 from organism.digest.design_diff import bounds_in_words, diff
-from organism.digest.design_files import MAX_TEXT, Form, document, form_of, to_toml
+from organism.digest.design_files import document, to_toml
 from organism.digest.designs import group_of, number
-from organism.digest.designs_flow import find_design, list_designs, read_text
+from organism.digest.designs_flow import find_design, list_designs
 from organism.digest.flow import save_design, what_if
 from organism.digest.what_if import Bounds, WhatIf
-from organism.errors import InputError
 from organism.records import RewardDesign
-
-STDIN = "-"
 
 
 def add_to(command: Any) -> None:
@@ -106,35 +102,6 @@ def try_out(args: argparse.Namespace) -> Result:
         loop = loop_of(place.store, args.loop)
         found = what_if(place.store, loop, design_of(text, args.file, place, loop), control=args.control)
     return Result(_report(found), found._asdict())
-
-
-def design_of(text: str, file: str, place: Place, loop_id: str) -> RewardDesign:
-    """The design that this text spells out; `file` says in what form, and names it in messages."""
-    form = {".toml": Form.TOML, ".json": Form.JSON}.get(Path(file).suffix.lower()) or form_of(text)
-    return read_text(place.store, loop_id, text, form, "standard input" if file == STDIN else file)
-
-
-def read_design(file: str) -> str:
-    """The text of a file or of standard input; InputError when there is none to read.
-
-    Read before the workspace is opened: `reward show … | reward what-if -` has another owner of it until then.
-    """
-    try:
-        content = sys.stdin.buffer.read(MAX_TEXT + 1) if file == STDIN else _head_of(Path(file))
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text; give a design as TOML or JSON") from error
-    except OSError as error:
-        raise InputError(
-            f"{file} cannot be read ({error.strerror}); write a design there first: "
-            f"organism reward show live --toml > design.toml"
-        ) from error
-
-
-def _head_of(path: Path) -> bytes:
-    """No more than one byte over the limit, which is then refused as too long."""
-    with path.open("rb") as opened_file:
-        return opened_file.read(MAX_TEXT + 1)
 
 
 def _in_words(design: RewardDesign) -> str:

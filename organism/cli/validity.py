@@ -1,21 +1,18 @@
 """`organism reward check` and `organism reward audit`: is this the right reward, and who earned it by less?"""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from organism.cli.commands import Place, loop_of, opened
+from organism.cli.commands import loop_of, opened
+from organism.cli.designs import REF, chosen_design, text_of
 from organism.cli.output import Result, table
-from organism.cli.rewards import STDIN, design_of, read_design
 from organism.digest.audit import AFTER_THE_FACT, RULES, Audit
 from organism.digest.audit_checks import CHECKS
-from organism.digest.designs_flow import LIVE, find_design
+from organism.digest.designs_flow import LIVE
 from organism.digest.predictions import predictions_table
 from organism.digest.validity import Explained, Validity
 from organism.digest.validity_flow import audit_versions, check_validity
-from organism.records import RewardDesign
 
-REF = "live, a preset, a version (v3), a name, an id, a .toml or .json file, or - for standard input (default: live)"
 COLUMNS = {
     "subject": "what",
     "outcome": "against",
@@ -57,24 +54,6 @@ def audit(args: argparse.Namespace) -> Result:
     words = "\n\n".join(_audit_in_words(audit) for audit in found) or "There is no second variant to audit yet."
     data = {"design_id": design.id, "design": design.name, "what_it_is": AFTER_THE_FACT}
     return Result(f"{words}\n\n{AFTER_THE_FACT}", {**data, "audits": found, "rules": RULES, "checks": CHECKS})
-
-
-def text_of(ref: str) -> str | None:
-    """The text of the file of this name, or of standard input; None where a design of the loop is meant."""
-    is_file = ref == STDIN or Path(ref).suffix.lower() in (".toml", ".json") or _is_file(ref)
-    return read_design(ref) if is_file else None
-
-
-def _is_file(ref: str) -> bool:
-    try:
-        return Path(ref).is_file()
-    except OSError:  # longer than any file's name may be
-        return False
-
-
-def chosen_design(ref: str, text: str | None, place: Place, loop_id: str) -> RewardDesign:
-    """The design that the text spells out, or without a text the loop's one of this name."""
-    return find_design(place.store, loop_id, ref) if text is None else design_of(text, ref, place, loop_id)
 
 
 def _validity_in_words(found: Validity) -> str:

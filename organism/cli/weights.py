@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from organism.cli.commands import loop_of, opened
+from organism.cli.designs import REF, chosen_design, text_of
 from organism.cli.output import Result, table
-from organism.cli.validity import REF, chosen_design, text_of
 from organism.digest.designs_flow import LIVE
 from organism.digest.growth import Grown
 from organism.digest.growth_flow import Growth, preview_growth

@@ -218,7 +218,7 @@ def _number(value: Any, where: str) -> float:
     try:
         return float(value)
     except OverflowError as error:
-        raise InputError(f"{where} is a number of {_n_digits(value):,} digits; wanted one that fits") from error
+        raise InputError(f"{where} is a number of {_n_digits(int(value)):,} digits; wanted one that fits") from error
 
 
 def _n_digits(value: int) -> int:
