@@ -139,14 +139,14 @@ def changes(live: RewardDesign, draft: RewardDesign) -> None:
 def actions(loop_id: str, live: RewardDesign, draft: RewardDesign, version: int) -> None:
     """Save the draft as the next version, or carry it elsewhere: as a link or a file."""
     with st.container(horizontal=True):
-        with st.popover(
+        if st.button(
             f"Save as version {version + 1}",
             type="primary",
             icon=":material/save:",
+            key="save_version",
             disabled=draft.id == live.id,
         ):
-            if draft.id != live.id:
-                _save(loop_id, draft)
+            _save(loop_id, draft)
         if st.button("Share", icon=":material/ios_share:", key="share"):
             _share(live, draft)
 
@@ -173,6 +173,7 @@ def anchors(design: RewardDesign) -> tuple[SignalSpec, ...]:
     return tuple(sorted(spec._replace(weight=1.0) for spec in design.signals))
 
 
+@st.dialog("Save this draft")
 def _save(loop_id: str, draft: RewardDesign) -> None:
     with st.form("save", border=False):
         st.caption("Saving makes it live, for the next training rows and experiment.")
