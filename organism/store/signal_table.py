@@ -32,6 +32,13 @@ _IN_WINDOW = (
     "OR (epoch_us(o.occurred_at) - epoch_us(i.occurred_at)) / 1e6 <= o.attribution_window_s)"
 )
 
+_TIME = "(epoch_us({0}occurred_at)::HUGEINT * 9223372036854775808 + {0}rowid)"
+"""By when an event occurred; of several at one moment the row that came in last is the latest, in any order of scan.
+
+One number (microseconds times 2^63, and the row's): a struct as the key took 6 times as long, this takes a fifth more.
+"""
+_LATEST = _TIME.format("")
+
 _refreshed: WeakKeyDictionary[Store, int] = WeakKeyDictionary()
 
 
@@ -107,8 +114,8 @@ def wide_sql(cursor: Cursor, chosen: Chosen) -> str:
             CASE WHEN f.final_chars IS NOT NULL THEN f.retained_chars / nullif(f.final_chars, 0) END AS written_share,
             {", ".join([*_named(cursor), *nouns])}
         FROM interactions i LEFT JOIN (
-            SELECT interaction_id, arg_max(rowid, occurred_at) FILTER (kind IN ('accept', 'edit', 'reject')) AS last,
-                arg_max(value, occurred_at) FILTER (kind = 'rating' AND name IS NULL) AS rating,
+            SELECT interaction_id, arg_max(rowid, {_LATEST}) FILTER (kind IN ('accept', 'edit', 'reject')) AS last,
+                arg_max(value, {_LATEST}) FILTER (kind = 'rating' AND name IS NULL) AS rating,
                 min(occurred_at) AS first_feedback_at
             FROM feedback_events WHERE {about} AND {_IN_FORCE} GROUP BY interaction_id
         ) a USING (interaction_id) LEFT JOIN feedback_events f ON f.rowid = a.last {named}
@@ -230,14 +237,14 @@ def _named_joins(cursor: Cursor, chosen: Chosen, about: str) -> str:
     """Joins that bring the latest outcome of each name within its window, and the mean over actors of each answer."""
     joins = ""
     if outcomes := named_columns(cursor, SignalKind.OUTCOME):
-        latest = _pivoted("arg_max(value, occurred_at)", outcomes)
+        latest = _pivoted("arg_max(value, latest)", outcomes)
         reached = " UNION ALL ".join(_reached(chosen.where, "true"))
         joins += f" LEFT JOIN (SELECT interaction_id, {latest} FROM ({reached}) GROUP BY interaction_id) late "
         joins += "USING (interaction_id)"
     if answers := named_columns(cursor, SignalKind.ANSWER):
         joins += f""" LEFT JOIN (
             SELECT interaction_id, {_pivoted("avg(value)", answers)} FROM (
-                SELECT interaction_id, name, actor_kind, actor_key, arg_max(value, occurred_at) AS value
+                SELECT interaction_id, name, actor_kind, actor_key, arg_max(value, {_LATEST}) AS value
                 FROM feedback_events WHERE kind = 'rating' AND name IS NOT NULL AND {about} AND {_IN_FORCE}
                 GROUP BY ALL
             ) GROUP BY interaction_id
@@ -248,7 +255,7 @@ def _named_joins(cursor: Cursor, chosen: Chosen, about: str) -> str:
 def _reached(interactions: str, outcomes: str) -> list[str]:
     """Two queries of interactions with an outcome in its window: by the piece of business, and by the user."""
     return [
-        f"SELECT i.interaction_id, o.name, o.value, o.occurred_at FROM interactions i JOIN outcomes o "
+        f"SELECT i.interaction_id, o.name, o.value, {_TIME.format('o.')} AS latest FROM interactions i JOIN outcomes o "
         f"ON o.business_key = i.{key} AND {_IN_WINDOW} WHERE {interactions} AND {outcomes}"
         for key in ("business_key", "user_key")
     ]

@@ -228,6 +228,28 @@ def test_events_written_in_the_same_transaction_are_taken_next_time(store, event
     assert one != two
 
 
+def test_of_events_of_one_moment_the_last_to_come_counts_however_they_are_scanned(store, events):
+    """Files give days, not moments: which of two wins must not hang on the order in which a join meets them."""
+    drafts = [events.draft(f"user {n}", business_key=f"order {n}") for n in range(300)]
+    events.write()
+    for word, value in (("accept", 1.0), ("reject", 2.0)):
+        for n, draft in enumerate(drafts):
+            events.answer(draft, word)
+            events.answer(draft, "rating", value=value)
+            events.answer(draft, "rating", name="tone", actor_key="ann", value=value)
+            identity = event_id(START, "s", f"{word} {n}")
+            row = {"outcome_id": identity, "loop_id": events.loop_id, "business_key": f"order {n}", "name": "sale"}
+            row |= {"value": value, "occurred_at": START, "created_at": START, "source": "s", "external_id": identity}
+            store.write(lambda cursor, row=row: append_events(cursor, EventKind.OUTCOMES, [row]), "outcomes")
+        events.write()
+        refresh_signals(store)
+    names = ["accepted", "rating", "answer.tone", "outcome.sale"]
+    for _ in range(2):
+        found = read_signal_values(store, events.loop_id, names)
+        assert found[names].drop_duplicates().to_numpy().tolist() == [[0.0, 2.0, 2.0, 2.0]]
+        store.execute("DELETE FROM signals", [], "interactions")
+
+
 @pytest.mark.parametrize(
     "harm", ["DELETE FROM signals WHERE user_key = 'a'", "DELETE FROM interactions WHERE user_key = 'a'"]
 )
