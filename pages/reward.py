@@ -6,7 +6,7 @@ from organism.digest.designs import check_design
 from organism.digest.designs_flow import presets
 from organism.digest.flow import live_design
 from organism.records import RewardDesign
-from organism.store.reward_designs import read_designs
+from organism.store.reward_designs import read_saved
 from organism.store.signals import known_signals
 from ui import cards, reward_draft, runtime
 from ui.reward_editor import editor
@@ -62,8 +62,7 @@ def designer(loop: runtime.Loop) -> None:
 
 def drafted(loop: runtime.Loop, live: RewardDesign) -> RewardDesign:
     """The left side: where the draft starts, its weights, what that changes, and how it is kept."""
-    designs = runtime.read(read_designs, loop.loop_id)
-    version = int(designs["version"].iloc[0]) if len(designs) else 0
+    version = max((kept.version for kept in runtime.read(read_saved, loop.loop_id)), default=0)
     with st.container(gap="xsmall"):
         with st.container(horizontal=True):
             st.badge(

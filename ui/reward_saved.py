@@ -4,8 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from organism.digest.design_diff import diff
-from organism.digest.designs_flow import find_design
-from organism.store.reward_designs import read_designs
+from organism.store.reward_designs import Saved, read_saved
 from ui import runtime
 from ui.words import literal
 
@@ -13,27 +12,30 @@ from ui.words import literal
 @st.fragment
 def saved_versions(loop_id: str) -> None:
     """The table of versions, newest first, and the difference between two in words."""
-    designs = runtime.read(read_designs, loop_id)
-    if designs.empty:
+    saved = {kept.version: kept for kept in runtime.read(read_saved, loop_id)}
+    if not saved:
         return
     st.header("Saved versions", anchor=False)
-    _listed(designs)
-    if len(designs) < 2:
+    _listed(list(saved.values()))
+    if len(saved) < 2:
         return
-    names = {int(row.version): f"Version {row.version}: {row.name}" for row in designs.itertuples(index=False)}
+    names = {version: f"Version {version}: {kept.design.name}" for version, kept in saved.items()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         after = st.selectbox("Compare", list(names), format_func=names.__getitem__, key="compare_after", width=260)
         before = st.selectbox(
             "with", list(names), index=1, format_func=names.__getitem__, key="compare_before", width=260
         )
-    pair = [runtime.read(find_design, loop_id, f"v{version}") for version in (before, after)]
-    lines = diff(*pair)
+    lines = diff(saved[before].design, saved[after].design)
     st.markdown("\n".join(f"- {literal(line)}" for line in lines) if lines else "These two are the same recipe.")
 
 
-def _listed(designs: pd.DataFrame) -> None:
+def _listed(saved: list[Saved]) -> None:
+    rows = [
+        (kept.version, kept.design.name, kept.design.note, kept.design.author, kept.created_at, kept.design.id)
+        for kept in saved
+    ]
     st.dataframe(
-        designs[["version", "name", "note", "author", "created_at", "reward_design_id"]],
+        pd.DataFrame(rows, columns=["version", "name", "note", "author", "created_at", "reward_design_id"]),
         hide_index=True,
         column_config={
             "version": st.column_config.NumberColumn("Version", width="small"),

@@ -11,7 +11,9 @@ from organism.digest.flow import reward_moments, signal_moments
 from organism.digest.rewards import (
     ConstraintCheck,
     RewardMoments,
+    Status,
     VariantReward,
+    barred,
     constraint_checks,
     effective_signals,
     reward_difference,
@@ -24,7 +26,11 @@ from ui import cards, reward_charts, runtime
 from ui.reward_draft import LABELS, anchors, shares
 from ui.words import between, literal, sentence
 
-MARKS = {"holds": ("green", "check"), "broken": ("red", "block"), "unsure": ("orange", "question_mark")}
+MARKS = {
+    Status.HOLDS: ("green", "check"),
+    Status.BROKEN: ("red", "block"),
+    Status.UNSURE: ("orange", "question_mark"),
+}
 
 
 class Desk(NamedTuple):
@@ -45,7 +51,7 @@ class Scored(NamedTuple):
     @property
     def barred(self) -> list[str]:
         """The variants that break a guardrail, and may not win."""
-        return sorted({check.variant for check in self.checks if check.status == "broken"})
+        return barred(self.checks)
 
     @property
     def ranking(self) -> list[VariantReward]:

@@ -17,7 +17,6 @@ from organism.digest.choices import (
     Strengths,
     candidate_pairs,
     check_choice,
-    design_from,
     fit_weights,
     prompt_kinds,
     strengths,
@@ -28,10 +27,10 @@ from organism.digest.row_rewards import utility_table
 from organism.errors import InputError
 from organism.records import RewardDesign, new_id
 from organism.stats.preferences import PRIOR_L2, information, next_pair, pair_weights
-from organism.store.choices import Choice, append_choices, read_choices, read_signals_of
+from organism.store.choices import Choice, append_choices, read_choices
 from organism.store.database import Store
 from organism.store.interactions import read_drafts, read_prompt_lengths, read_variants
-from organism.store.signals import known_signals, read_signal_rows
+from organism.store.signals import known_signals, read_signal_rows, read_signal_values
 
 POOL_ROWS = 600
 CANDIDATES = 600
@@ -141,18 +140,6 @@ def fit_choices(
     return fit_weights(design, left, right, chosen, len(choices) - len(left))
 
 
-def fitted_design(
-    store: Store,
-    loop_id: str,
-    design: RewardDesign,
-    *,
-    kind: ChoiceKind = ChoiceKind.DRAFTS,
-    actors: Sequence[str] | None = None,
-) -> RewardDesign:
-    """A draft of the design with the weights that the choices ask for; nothing is saved."""
-    return design_from(fit_choices(store, loop_id, design, kind=kind, actors=actors), design)
-
-
 def variant_strengths(store: Store, loop_id: str, *, actors: Sequence[str] | None = None) -> Strengths:
     """Bradley-Terry strengths of the variants, from every choice between two different ones, drafts or profiles."""
     choices = _choices_of(store, loop_id, None, actors)
@@ -229,7 +216,7 @@ def _utilities_by_id(
     if kind is ChoiceKind.VARIANTS:
         names, utilities = _profiles(store, loop_id, design)
         return pd.DataFrame(utilities, index=names)
-    rows = read_signals_of(store, loop_id, [spec.signal for spec in design.signals], ids)
+    rows = read_signal_values(store, loop_id, [spec.signal for spec in design.signals], ids)
     return pd.DataFrame(_present(design, rows), index=rows["interaction_id"])
 
 
@@ -248,7 +235,7 @@ def _sides(
         left, right = (Side(name, name, None, None, means[name]) for name in ids)
         return left, right
     texts = read_drafts(store, loop_id, ids).set_index("interaction_id")
-    values = read_signals_of(store, loop_id, signals, ids).set_index("interaction_id")
+    values = read_signal_values(store, loop_id, signals, ids).set_index("interaction_id")
     left, right = (
         Side(
             name,

@@ -8,8 +8,6 @@ import pandas as pd
 import pyarrow as pa
 
 from organism.store.database import Cursor, Store
-from organism.store.signal_definitions import columns_of
-from organism.store.signal_table import refresh_signals
 
 _COLUMNS = pa.schema(
     [
@@ -75,18 +73,4 @@ def read_voters(store: Store, loop_id: str) -> pd.DataFrame:
         "count(*) FILTER (chosen = 'skip') AS n_skipped, max(created_at) AS last_at "
         "FROM choices WHERE loop_id = ? GROUP BY actor ORDER BY n_choices DESC, actor",
         [loop_id],
-    )
-
-
-def read_signals_of(store: Store, loop_id: str, signals: Sequence[str], interaction_ids: Sequence[str]) -> pd.DataFrame:
-    """The signals of these interactions of the loop: interaction_id, and a float column each, NaN where missing."""
-    refresh_signals(store)
-    values = [
-        f'CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS "{name.replace(chr(34), chr(34) * 2)}"'
-        for column, name in zip(columns_of(store, loop_id, signals), signals, strict=True)
-    ]
-    return store.frame(
-        f"SELECT {', '.join(['interaction_id::VARCHAR AS interaction_id', *values])} FROM signals "
-        "WHERE loop_id = ? AND interaction_id IN (SELECT try_cast(unnest(?) AS UUID))",
-        [loop_id, list(interaction_ids)],
     )

@@ -4,8 +4,6 @@ import json
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from organism.records import Constraint, RewardDesign, SignalSpec
 from organism.store.database import Cursor, Store
 
@@ -19,20 +17,8 @@ class Saved(NamedTuple):
     created_at: datetime
 
 
-def read_designs(store: Store, loop_id: str) -> pd.DataFrame:
-    """All saved versions, newest first.
-
-    Columns: reward_design_id, name, version, parent_id, spec (JSON text), author, note, created_at.
-    """
-    return store.frame(
-        "SELECT reward_design_id, name, version, parent_id, spec::VARCHAR AS spec, author, note, created_at "
-        "FROM reward_designs WHERE loop_id = ? ORDER BY version DESC",
-        [loop_id],
-    )
-
-
 def read_saved(store: Store, loop_id: str) -> list[Saved]:
-    """All saved versions as designs, newest first."""
+    """All saved versions, newest first."""
     found = store.rows(
         "SELECT version, name, spec, note, author, parent_id, created_at FROM reward_designs WHERE loop_id = ? "
         "ORDER BY version DESC",

@@ -75,8 +75,3 @@ def read_sampled_drafts(store: Store, loop_id: str, *, texts: bool = False) -> p
         "ORDER BY prompt_key, stop_at DESC, draft_number",
         [loop_id],
     )
-
-
-def count_sampled_drafts(store: Store, loop_id: str) -> int:
-    """How many sampled drafts the loop has, beginnings included."""
-    return int(store.rows("SELECT count(*) FROM sampled_drafts WHERE loop_id = ?", [loop_id])[0][0])

@@ -65,12 +65,20 @@ def read_coverage(store: Store, loop_id: str, signals: Sequence[str]) -> pd.Data
     return pd.DataFrame({"signal": list(signals), "n_present": present, "n_rows": n_rows})
 
 
-def read_signal_values(store: Store, loop_id: str, signals: Sequence[str]) -> pd.DataFrame:
-    """The signals of every interaction of the loop: interaction_id, and a float column each, NaN where missing."""
+def read_signal_values(
+    store: Store, loop_id: str, signals: Sequence[str], interaction_ids: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The signals of these interactions of the loop, of all when left out; unknown ids have no row.
+
+    Columns: interaction_id, and a float column a signal, NaN where it is missing.
+    """
     values = _values(_columns(store, loop_id, signals))
+    among = "" if interaction_ids is None else " AND interaction_id IN (SELECT try_cast(unnest(?) AS UUID))"
+    asked = [] if interaction_ids is None else [list(interaction_ids)]
     found = store.frame(
-        f"SELECT {', '.join(['interaction_id::VARCHAR AS interaction_id', *values])} FROM signals WHERE loop_id = ?",
-        [loop_id],
+        f"SELECT {', '.join(['interaction_id::VARCHAR AS interaction_id', *values])} FROM signals "
+        f"WHERE loop_id = ?{among}",
+        [loop_id, *asked],
     )
     return _named(found, signals)
 

@@ -15,7 +15,7 @@ from organism.digest.signals_flow import define_signal, remove_signal
 from organism.ingest.flow import ingest
 from organism.records import Constraint, EventKind, SignalSpec
 from organism.store.loops import loop_id_of
-from organism.store.reward_designs import read_designs
+from organism.store.reward_designs import read_saved
 from organism.store.sampled_drafts import append_sampled_drafts
 from ui import runtime
 
@@ -82,8 +82,8 @@ def test_saving_a_draft_with_its_reason_and_name_makes_the_next_version_live(ful
     app.button(key=SAVE).click().run()
     assert not app.exception
     assert "Version 1 is live\\." in [box.value for box in app.success]
-    saved = read_designs(runtime.store(), loop_id()).iloc[0]
-    assert (saved["note"], saved["name"], saved["author"]) == ("Cheaper drafts", "cheap", "Ana")
+    saved = read_saved(runtime.store(), loop_id())[0].design
+    assert (saved.note, saved.name, saved.author) == ("Cheaper drafts", "cheap", "Ana")
     assert group_weights(live_design(runtime.store(), loop_id()))["price"] == 0.6
 
 
@@ -94,7 +94,7 @@ def test_a_draft_is_not_saved_without_saying_what_should_get_better(full: Path, 
     app.button(key=SAVE).click().run()
     assert not app.exception
     assert app.error[0].value
-    assert read_designs(runtime.store(), loop_id()).empty
+    assert read_saved(runtime.store(), loop_id()) == []
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from organism.digest.choices import Answer, ChoiceKind
-from organism.digest.choices_flow import fit_choices, fitted_design, pair_for, record_choice, variant_strengths
+from organism.digest.choices import Answer, ChoiceKind, design_from
+from organism.digest.choices_flow import fit_choices, pair_for, record_choice, variant_strengths
 from organism.digest.flow import live_design
 from organism.errors import DesignError, InputError
 from organism.records import RewardDesign, SignalSpec
@@ -103,7 +103,7 @@ def test_the_asked_pairs_bring_the_weights_back(store, events, drafts):
     assert found["retained_char_rate"].low > 0
     assert found["retained_char_rate"].low < 6 < (found["retained_char_rate"].high or np.inf)
     assert found["retained_char_rate"].share > found["latency_ms"].share
-    draft = fitted_design(store, events.loop_id, DESIGN)
+    draft = design_from(fit_choices(store, events.loop_id, DESIGN), DESIGN)
     assert sum(spec.weight for spec in draft.signals) == pytest.approx(1, abs=1e-3)
     assert live_design(store, events.loop_id).name != draft.name, "nothing was saved"
 

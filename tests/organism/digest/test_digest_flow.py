@@ -12,7 +12,7 @@ from organism.digest.training_sets import is_heldout
 from organism.errors import DesignError
 from organism.records import SignalSpec
 from organism.store.datasets import read_dataset_rows, read_datasets
-from organism.store.reward_designs import read_designs
+from organism.store.reward_designs import read_saved
 
 NOW = datetime(2026, 10, 1)
 USERS = [f"user-{n:02d}" for n in range(24)]
@@ -93,9 +93,8 @@ def test_saved_designs_are_versions_and_the_live_recipe_again_is_none(store, eve
     second = save_design(store, events.loop_id, cheap, now=NOW)
     assert (second.version, live_design(store, events.loop_id).id) == (2, cheap.id)
     assert save_design(store, events.loop_id, DEFAULT_DESIGN, now=NOW).version == 3
-    kept = read_designs(store, events.loop_id)
-    assert kept["version"].tolist() == [3, 2, 1]
-    assert kept["parent_id"].tolist()[:2] == [cheap.id, DEFAULT_DESIGN.id]
+    kept = read_saved(store, events.loop_id)
+    assert [(saved.version, saved.parent_id) for saved in kept] == [(3, cheap.id), (2, DEFAULT_DESIGN.id), (1, None)]
     with pytest.raises(DesignError, match="positive weight"):
         save_design(store, events.loop_id, weighted(cheap, price=0, performance=0, quality=0), now=NOW)
 
@@ -231,4 +230,4 @@ def test_an_empty_workspace_gives_empty_tables_with_their_columns(store, events)
     assert rewards_by_variant(nobody, DEFAULT_DESIGN) == []
     assert "content_hash" in read_datasets(store, events.loop_id).columns
     assert list(read_dataset_rows(store, "none").columns)[-2:] == ["facts", "second_final"]
-    assert "version" in read_designs(store, events.loop_id).columns
+    assert read_saved(store, events.loop_id) == []

@@ -1,7 +1,7 @@
 from datetime import datetime
 
 from organism.records import RewardDesign, SignalSpec
-from organism.store.reward_designs import append_design, read_design, read_designs
+from organism.store.reward_designs import append_design, read_design, read_saved
 
 NOW = datetime(2026, 10, 1)
 
@@ -27,4 +27,4 @@ def test_versions_belong_to_their_loop_and_move_the_caches(store, events):
     append_design(store, events.loop_id, design(1), NOW)
     assert append_design(store, "another", design(1), NOW) == (1, True)
     assert store.version("reward_designs") == before + 2
-    assert read_designs(store, events.loop_id)["author"].tolist() == ["Ann"]
+    assert [kept.design.author for kept in read_saved(store, events.loop_id)] == ["Ann"]
