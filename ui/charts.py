@@ -203,15 +203,7 @@ def forest(frame: pd.DataFrame, palette: Palette) -> go.Figure:
         y=rows["name"],
         mode="markers",
         marker={"size": 11, "color": palette.treatment},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": rows["high"] - rows["effect"],
-            "arrayminus": rows["effect"] - rows["low"],
-            "color": palette.treatment,
-            "thickness": 2.5,
-            "width": 0,
-        },
+        error_x=whiskers(rows["effect"], rows["low"], rows["high"], palette.treatment),
         customdata=rows[["low", "high"]],
         hovertemplate="%{y}: %{x:+.1%} (%{customdata[0]:+.1%} to %{customdata[1]:+.1%})<extra></extra>",
     )
@@ -294,6 +286,21 @@ def at(moment: datetime) -> str:
 def blank(palette: Palette, height: int) -> go.Figure:
     """An empty figure with the house's frame."""
     return go.Figure(layout=frame(palette, height))
+
+
+def whiskers(
+    value: pd.Series, low: pd.Series, high: pd.Series, color: str, *, thickness: float = 2.5
+) -> dict[str, Any]:
+    """Intervals as plotly's error bars, which need not be symmetric; none where an end is unknown."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (high.astype(float) - value).fillna(0),
+        "arrayminus": (value - low.astype(float)).fillna(0),
+        "color": color,
+        "thickness": thickness,
+        "width": 0,
+    }
 
 
 def frame(palette: Palette, height: int) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """Charts of what people chose and of what untried policies would have earned: dots with intervals, a row each."""
 
-from typing import Any
-
 import pandas as pd
 import plotly.graph_objects as go
 
-from ui.charts import Palette, blank
+from ui.charts import Palette, blank, whiskers
 
 ROW = 46
 
@@ -23,7 +21,7 @@ def fitted_weights(frame: pd.DataFrame, palette: Palette) -> go.Figure:
         name="From the choices",
         mode="markers",
         marker={"size": 12, "color": palette.treatment},
-        error_x=_reach(rows["share"], rows["share_low"], rows["share_high"], palette.treatment),
+        error_x=whiskers(rows["share"], rows["share_low"], rows["share_high"], palette.treatment),
         customdata=rows[["share_low", "share_high"]],
         hovertemplate="%{y}: %{x:.0%} (%{customdata[0]:.0%} to %{customdata[1]:.0%})<extra></extra>",
     )
@@ -53,7 +51,7 @@ def strengths(frame: pd.DataFrame, palette: Palette) -> go.Figure:
         mode="markers",
         showlegend=False,
         marker={"size": 12, "color": palette.treatment},
-        error_x=_reach(rows["log_strength"], rows["low"], rows["high"], palette.treatment),
+        error_x=whiskers(rows["log_strength"], rows["low"], rows["high"], palette.treatment),
         customdata=rows[["n_won", "n_lost"]],
         hovertemplate="%{y}: %{x:+.2f}<br>won %{customdata[0]}, lost %{customdata[1]}<extra></extra>",
     )
@@ -91,7 +89,7 @@ def policy_estimates(frame: pd.DataFrame, palette: Palette, own: tuple[float, fl
             "symbol": ["circle-open" if modeled else "circle" for modeled in rows["is_model_based"]],
             "line": {"width": 2, "color": palette.treatment},
         },
-        error_x=_reach(rows["estimate"], rows["low"], rows["high"], palette.treatment),
+        error_x=whiskers(rows["estimate"], rows["low"], rows["high"], palette.treatment),
         customdata=rows[["low", "high"]],
         hovertemplate="%{y}: %{x:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra></extra>",
     )
@@ -100,16 +98,3 @@ def policy_estimates(frame: pd.DataFrame, palette: Palette, own: tuple[float, fl
         yaxis={"showgrid": False},
     )
     return figure
-
-
-def _reach(value: pd.Series, low: pd.Series, high: pd.Series, color: str) -> dict[str, Any]:
-    """Whiskers to an interval that need not be symmetric; none where it is unknown."""
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": (high.astype(float) - value).fillna(0),
-        "arrayminus": (value - low.astype(float)).fillna(0),
-        "color": color,
-        "thickness": 2.5,
-        "width": 0,
-    }

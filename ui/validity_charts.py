@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from organism.digest.predictions import Word
-from ui.charts import Palette, blank
+from ui.charts import Palette, blank, whiskers
 
 OFFSET = 0.16
 SHORT: Mapping[str, str] = {
@@ -71,15 +71,9 @@ def _marks(
             "symbol": "circle-open" if hollow else "circle",
             "line": {"color": color, "width": 2},
         },
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": (rows[f"{column}_high"] - rows[column]).fillna(0),
-            "arrayminus": (rows[column] - rows[f"{column}_low"]).fillna(0),
-            "color": color,
-            "thickness": 1.5 if hollow else 2.5,
-            "width": 0,
-        },
+        error_x=whiskers(
+            rows[column], rows[f"{column}_low"], rows[f"{column}_high"], color, thickness=1.5 if hollow else 2.5
+        ),
         customdata=rows[["name", f"{column}_low", f"{column}_high"]],
         hovertemplate="%{customdata[0]}: %{x:.2f} (%{customdata[1]:.2f} to %{customdata[2]:.2f})<extra></extra>",
     )
@@ -105,15 +99,7 @@ def calibration(frame: pd.DataFrame, palette: Palette, outcome: str, overall: fl
         showlegend=False,
         line={"color": palette.treatment, "width": 2.5},
         marker={"size": 9, "color": palette.treatment},
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": (frame["high"] - frame["mean"]).fillna(0),
-            "arrayminus": (frame["mean"] - frame["low"]).fillna(0),
-            "color": palette.treatment,
-            "thickness": 1.5,
-            "width": 0,
-        },
+        error_y=whiskers(frame["mean"], frame["low"], frame["high"], palette.treatment, thickness=1.5),
         customdata=frame[["bin", "score_low", "score_high", "n_rows", "low", "high"]],
         hovertemplate="tenth %{customdata[0]}: reward %{customdata[1]:.3f} to %{customdata[2]:.3f}, "
         "%{customdata[3]:,} drafts<br>" + outcome + " %{y:.2f} (%{customdata[4]:.2f} to %{customdata[5]:.2f})"
