@@ -8,13 +8,10 @@ import streamlit as st
 
 from organism.deploy.flow import live_version
 from organism.digest.flow import reward_moments, signal_moments
+from organism.digest.guardrails import ConstraintCheck, Status, barred, constraint_checks
 from organism.digest.rewards import (
-    ConstraintCheck,
     RewardMoments,
-    Status,
     VariantReward,
-    barred,
-    constraint_checks,
     effective_signals,
     reward_difference,
     rewards_by_variant,

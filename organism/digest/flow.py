@@ -5,14 +5,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from organism.digest.designs import DEFAULT_DESIGN, check_design, check_note, ordered
-from organism.digest.rewards import (
-    ConstraintCheck,
-    RewardMoments,
-    barred,
-    constraint_checks,
-    moments_of_signal,
-    moments_of_users,
-)
+from organism.digest.guardrails import ConstraintCheck, barred, constraint_checks
+from organism.digest.rewards import RewardMoments, moments_of_signal, moments_of_users
 from organism.digest.weight_space import nearest_flip
 from organism.digest.what_if import WhatIf, choose_control, try_design
 from organism.records import Moments, RewardDesign, SignalSpec

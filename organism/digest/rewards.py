@@ -4,8 +4,7 @@ The reward of an interaction is Σ w·u / Σ w over the design's signals, u the 
 the weights, so everything that a page asks about weights is arithmetic on `Moments` of per-user utility sums.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import isfinite
 from typing import NamedTuple, TypeVar
@@ -14,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from organism.digest.design_diff import bounds_in_words
 from organism.digest.designs import ordered
 from organism.errors import DesignError
-from organism.records import Constraint, Moments, RewardDesign, SignalSpec
+from organism.records import Moments, RewardDesign, SignalSpec
 from organism.stats.compare import (
     APART,
     Comparison,
@@ -34,8 +32,6 @@ K = TypeVar("K")
 
 # Utilities lie in [0, 1]: a variance of a mean reward below this is what rounding left of no variance at all.
 ROUNDING = 1e-24
-# So many users who are all alike are believed, though they leave no variance to make an interval of.
-ENOUGH_ALIKE = 30
 
 
 class RewardMoments(NamedTuple):
@@ -60,27 +56,6 @@ class VariantReward(NamedTuple):
     mean: float | None
     low: float | None
     high: float | None
-
-
-class Status(StrEnum):
-    """Whether a variant keeps within a guardrail: its whole interval does, none of it, some of it, or nobody knows."""
-
-    HOLDS = "holds"
-    BROKEN = "broken"
-    UNSURE = "unsure"
-    UNKNOWN = "unknown"
-
-
-class ConstraintCheck(NamedTuple):
-    """One variant under one guardrail: the mean of the signal over interactions, clustered by user, and the verdict."""
-
-    variant: str
-    signal: str
-    bound: str
-    estimate: float | None
-    low: float | None
-    high: float | None
-    status: Status
 
 
 def utility(spec: SignalSpec, value: float | None) -> float | None:
@@ -185,39 +160,6 @@ def effective_signals(users: RewardMoments, design: RewardDesign) -> float | Non
     return float(1 / np.sum((sizes / sizes.sum()) ** 2))
 
 
-def constraint_checks(
-    by_signal: Mapping[str, Mapping[str, Moments]],
-    design: RewardDesign,
-    level: float = 0.95,
-    *,
-    variants: Collection[str] = (),
-) -> list[ConstraintCheck]:
-    """Every guardrail of the design for every variant, guardrails in their order, variants by name.
-
-    `by_signal` comes from `signal_moments` for the guarded signals: by variant the moments over users of two columns,
-    the signal's sum and its count; `variants` names those that are judged though they may carry none. A bound is
-    broken where the whole interval lies beyond it, and holds where none of it does. Where users are all alike there
-    is no interval: 30 of them are believed, fewer leave it unsure.
-    """
-    for guardrail in design.constraints:
-        if guardrail.signal not in by_signal:
-            raise DesignError(
-                f"design {design.name!r} guards {guardrail.signal}, whose sums were not read; read the sums of every "
-                "guarded signal first"
-            )
-    judged = sorted({*variants, *(variant for found in by_signal.values() for variant in found)})
-    return [
-        _constraint_check(guardrail, variant, by_signal[guardrail.signal].get(variant), level)
-        for guardrail in design.constraints
-        for variant in judged
-    ]
-
-
-def barred(checks: Collection[ConstraintCheck]) -> list[str]:
-    """The variants that break a guardrail, by name: none of them may win."""
-    return sorted({check.variant for check in checks if check.status is Status.BROKEN})
-
-
 def weight_shares(users: RewardMoments, design: RewardDesign) -> npt.NDArray[np.float64]:
     """The design's weights as shares of 1, in the order of the moments' columns.
 
@@ -283,27 +225,6 @@ def _residual_cross(users: Moments) -> npt.NDArray[np.float64]:
     mean = np.array(users.mean)
     to_residual = np.hstack([np.eye(len(mean) - 1), -(mean[:-1] / mean[-1])[:, None]])
     return to_residual @ np.array(users.cross) @ to_residual.T
-
-
-def _constraint_check(guardrail: Constraint, variant: str, users: Moments | None, level: float) -> ConstraintCheck:
-    arm = ratio_of_sums(users) if users else None
-    mean, low, high = interval(arm, level)
-    if arm and low is None and arm.n >= ENOUGH_ALIKE:
-        low = high = mean
-    bound = bounds_in_words(guardrail)
-    return ConstraintCheck(variant, guardrail.signal, bound, mean, low, high, _status(guardrail, mean, low, high))
-
-
-def _status(guardrail: Constraint, mean: float | None, low: float | None, high: float | None) -> Status:
-    if mean is None:
-        return Status.UNKNOWN
-    if low is None or high is None:
-        return Status.UNSURE
-    floor = -np.inf if guardrail.at_least is None else guardrail.at_least
-    ceiling = np.inf if guardrail.at_most is None else guardrail.at_most
-    if high < floor or low > ceiling:
-        return Status.BROKEN
-    return Status.HOLDS if floor <= low and high <= ceiling else Status.UNSURE
 
 
 def _merged(a: Mapping[K, Moments], b: Mapping[K, Moments]) -> dict[K, Moments]:

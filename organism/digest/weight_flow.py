@@ -6,7 +6,8 @@ import pandas as pd
 
 from organism.digest.designs import check_design
 from organism.digest.flow import check_guardrails, reward_moments
-from organism.digest.rewards import barred, component_shares, effective_signals
+from organism.digest.guardrails import barred
+from organism.digest.rewards import component_shares, effective_signals
 from organism.digest.weight_space import ClearEdge, Flip, clear_edges, flips, ternary, winner
 from organism.records import RewardDesign
 from organism.store.database import Store

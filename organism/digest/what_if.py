@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from organism.digest.guardrails import ConstraintCheck, Status
 from organism.digest.rewards import (
-    ConstraintCheck,
     RewardMoments,
-    Status,
     VariantReward,
     reward_difference,
     rewards_by_variant,
