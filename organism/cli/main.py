@@ -1,4 +1,4 @@
-"""Parse, call one flow, print one result; exit 0 done, 1 failed, 2 bad input."""
+"""Parse, call one flow, print one result; exit 0 done, 1 failed (or nobody reads on), 2 bad input."""
 
 import argparse
 import json
@@ -17,7 +17,19 @@ KINDS = ("interactions", "feedback", "outcomes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code, 1 without a word when the reader closed the pipe (`… | head`)."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()  # here, since a failure at the interpreter's exit can be handled by nobody
+    except BrokenPipeError:
+        # As the signal module's documentation says: what is left to flush at exit must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     args = build_parser().parse_args(argv)
     try:
