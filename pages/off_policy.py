@@ -3,10 +3,10 @@
 import pandas as pd
 import streamlit as st
 
-from organism.digest.choices import KINDS_OF_PROMPT
 from organism.digest.off_policy import MAX_LARGEST_SHARE, MIN_EFFECTIVE_USERS, Preview
 from organism.digest.off_policy_flow import off_policy
 from organism.digest.policies import EVERYWHERE, Policy, parse_policy
+from organism.digest.prompt_kinds import KINDS_OF_PROMPT
 from organism.errors import InputError
 from organism.store.experiments import read_experiments
 from organism.store.interactions import read_regions, read_variants

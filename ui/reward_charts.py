@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from organism.digest.cliffs import MOST
 from ui.charts import CLEAR, Palette, colors_by_variant
 from ui.charts import frame as house_frame
 
 Trace = dict[str, Any]
 
 UNCLEAR = "No clear winner"
-MOSTLY = 0.5
 CLOSE = 0.15
 MEASURES = (("retained_char_rate", "Retained"), ("written_share", "Written"), ("facts_right", "Facts right"))
 CORNERS = (
@@ -306,7 +306,7 @@ def _stop_spans(frame: pd.DataFrame) -> list[tuple[float, float]]:
     """From where to where along the weight beginnings beat whole drafts on most prompts."""
     if "stops_share" not in frame:
         return []
-    stops = frame["stops_share"] > MOSTLY
+    stops = frame["stops_share"] > MOST
     runs = (stops != stops.shift()).cumsum()[stops]
     half = frame["weight"].diff().median() / 2
     weights = [frame.loc[found, "weight"] for found in runs.groupby(runs).groups.values()]

@@ -3,9 +3,10 @@
 import pandas as pd
 import streamlit as st
 
+from organism.digest.cliffs import Cliff, cliff
 from organism.digest.designs import GROUPS
 from organism.digest.draft_pools import Places
-from organism.digest.growth import Cliff, Grown, cliff, group_shares, grow, picks, sweep
+from organism.digest.growth import Grown, group_shares, grow, picks, sweep
 from organism.digest.growth_flow import read_pool
 from organism.store.sampled_drafts import read_sampled_drafts
 from ui import cards, reward_charts, runtime

@@ -4,7 +4,7 @@ A person who finds one draft better than another speaks about the differences of
 regression of the choice on those differences has the weights as its coefficients.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from itertools import combinations
@@ -12,25 +12,18 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from organism.errors import DesignError, InputError
 from organism.records import RewardDesign
 from organism.stats.preferences import (
-    UNCONNECTED_PENALTY,
-    Connectivity,
     PairWeights,
-    bradley_terry,
-    connectivity,
     looseness,
     pair_weights,
     shares,
 )
 
 Matrix = npt.NDArray[np.float64]
-Pair = tuple[str, str]
 
-KINDS_OF_PROMPT = ("short", "medium", "long")
 MAX_ACTOR = 80
 TOGETHER = 0.95
 
@@ -87,25 +80,6 @@ class ChoiceFit(NamedTuple):
     sentences: list[str]
 
 
-class Strength(NamedTuple):
-    """One variant: its Bradley-Terry log strength against the mean of all, with a Wald interval."""
-
-    variant: str
-    log_strength: float
-    low: float
-    high: float
-    n_won: int
-    n_lost: int
-
-
-class Strengths(NamedTuple):
-    """Variants by what people chose between their drafts; `penalty` is 0 unless the wins do not link them all."""
-
-    variants: list[Strength]
-    penalty: float
-    sentence: str
-
-
 def check_choice(left: str, right: str, chosen: str, actor: str) -> Answer:
     """The answer as its word; raises InputError when it is none, has no name under it, or compares one with itself."""
     if chosen not in list(Answer):
@@ -115,15 +89,6 @@ def check_choice(left: str, right: str, chosen: str, actor: str) -> Answer:
     if not actor.strip() or len(actor.strip()) > MAX_ACTOR:
         raise InputError(f"a choice needs the name of who chose, in at most {MAX_ACTOR} characters")
     return Answer(chosen)
-
-
-def prompt_kinds(lengths: pd.Series) -> pd.Series:
-    """Short, medium or long, by the terciles of these lengths (characters); None where the prompt is unknown."""
-    known = lengths.astype(float)
-    cuts = known.quantile([1 / 3, 2 / 3]).to_numpy()
-    place = np.searchsorted(cuts, known.to_numpy(), side="left")
-    words = np.array(KINDS_OF_PROMPT, dtype=object)[np.minimum(place, 2)]
-    return pd.Series(np.where(known.notna(), words, None), index=lengths.index, dtype=object)
 
 
 def candidate_pairs(
@@ -209,30 +174,10 @@ def design_from(fit: ChoiceFit, design: RewardDesign) -> RewardDesign:
         )
     signals = tuple(spec._replace(weight=round(found[spec.signal] or 0.0, 4)) for spec in design.signals)
     clipped = [weight.signal for weight in fit.weights if weight.weight < 0]
-    note = f"Weights from {fit.n_pairs} choices" + (f"; set to 0: {', '.join(clipped)}" if clipped else "")
+    loose = sum(weight.holds_zero or weight.is_wide for weight in fit.weights)
+    note = f"Weights from {fit.n_pairs} choices, {loose} of {len(fit.weights)} still loose"
+    note += f"; set to 0: {', '.join(clipped)}" if clipped else ""
     return replace(design, name=f"{design.name} from choices"[:80], signals=signals, note=note, author="")
-
-
-def strengths(wins: Mapping[Pair, int]) -> Strengths:
-    """Bradley-Terry strengths from how often the first variant of a pair was chosen over the second.
-
-    Where the wins do not link all variants (one never lost, say) that is said, and the fit takes a penalty.
-    Empty with fewer than two variants.
-    """
-    names = sorted({name for pair in wins for name in pair})
-    if len(names) < 2:
-        return Strengths([], 0.0, "No choice between drafts of two different versions was made yet.")
-    table = np.array([[wins.get((a, b), 0) for b in names] for a in names], dtype=float)
-    links = connectivity(table)
-    penalty = 0.0 if links.n_groups == 1 else UNCONNECTED_PENALTY
-    found = bradley_terry(table, penalty)
-    rows = [
-        Strength(name, theta, theta - 1.96 * error, theta + 1.96 * error, int(won), int(lost))
-        for name, theta, error, won, lost in zip(
-            names, found.log_strengths, found.standard_errors, table.sum(axis=1), table.sum(axis=0), strict=True
-        )
-    ]
-    return Strengths(sorted(rows, key=lambda row: -row.log_strength), penalty, _linked(links, names))
 
 
 def _foreseen(apart: Matrix, weights: Matrix, took_left: npt.NDArray[np.bool_]) -> float | None:
@@ -288,7 +233,10 @@ def _sentences(
             "something that is not in the design. In a design it becomes 0, since a weight cannot be negative."
         )
     if n_left_out:
-        said.append(f"{n_left_out} more were left out: skipped, or a side lacks one of the signals.")
+        said.append(
+            f"{n_left_out} more were left out: skipped, or a side lacks one of the signals (what a design counts a "
+            "missing signal as is nothing that a person saw)."
+        )
     return said
 
 
@@ -302,18 +250,4 @@ def _how_loose(loose: Sequence[FittedWeight], n_weights: int) -> str:
     return (
         f"{len(loose)} of {n_weights} weights {'is' if len(loose) == 1 else 'are'} still loose, their intervals "
         f"holding 0 or being wider than their value: {listed}."
-    )
-
-
-def _linked(links: Connectivity, names: Sequence[str]) -> str:
-    if links.n_groups == 1:
-        return "Every version has both won and lost along some chain of choices, so the strengths are finite."
-    parts = [
-        f"{' and '.join(names[place] for place in places)} {words}"
-        for places, words in ((links.never_lost, "never lost"), (links.never_won, "never won"))
-        if places
-    ] or ["some versions are not linked by wins in both directions"]
-    return (
-        f"{'; '.join(parts)}: no finite strength fits that best, so an L2 penalty of {UNCONNECTED_PENALTY:g} holds "
-        "the figures. Read the order, not the distances."
     )

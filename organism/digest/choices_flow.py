@@ -14,16 +14,15 @@ from organism.digest.choices import (
     ChoiceFit,
     ChoiceKind,
     Matrix,
-    Strengths,
     candidate_pairs,
     check_choice,
     fit_weights,
-    prompt_kinds,
-    strengths,
 )
 from organism.digest.designs import check_design
 from organism.digest.flow import reward_moments, signal_moments
+from organism.digest.prompt_kinds import prompt_kinds
 from organism.digest.row_rewards import utility_table
+from organism.digest.strengths import Strengths, strengths
 from organism.errors import InputError
 from organism.records import RewardDesign, new_id
 from organism.stats.preferences import PRIOR_L2, information, next_pair, pair_weights

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from organism.digest.cliffs import Cliff, cliff
 from organism.digest.designs import GROUPS, check_design
 from organism.digest.draft_pools import Pool, make_pool
-from organism.digest.growth import Cliff, Grown, as_sampled, cliff, group_shares, grow, sweep
+from organism.digest.growth import Grown, as_sampled, group_shares, grow, sweep
 from organism.errors import InputError
 from organism.records import RewardDesign
 from organism.store.database import Store

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from organism.digest.choices import prompt_kinds
 from organism.digest.designs import check_design
 from organism.digest.off_policy import Preview, in_learning_half, learn_router, preview, usable_log
 from organism.digest.policies import Policy, check_segments, in_words, parse_policy
+from organism.digest.prompt_kinds import prompt_kinds
 from organism.digest.row_rewards import rewards
 from organism.errors import InputError
 from organism.records import RewardDesign

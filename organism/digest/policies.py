@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from organism.digest.prompt_kinds import KINDS_OF_PROMPT
 from organism.errors import InputError
 
 Shares = Mapping[str, float]
 
 EVERYWHERE = "*"
 SEGMENTS = ("region", "length")
-LENGTHS = ("short", "medium", "long")
 FORMS = "always:VARIANT, region:SEGMENT=VARIANT,…,*=VARIANT, length:short=VARIANT,…, mix:VARIANT=SHARE,…, best:region"
 _NOUNS = {"region": "region", "length": "length of prompt"}
 
@@ -46,7 +46,7 @@ def parse_policy(text: str) -> Policy:
 
 def check_segments(policy: Policy, found: Collection[str]) -> None:
     """Raise InputError when a rule is for a segment that no interaction is of: it would be followed by nobody."""
-    known = sorted({*found, *(LENGTHS if policy.segment_by == "length" else ())})
+    known = sorted({*found, *(KINDS_OF_PROMPT if policy.segment_by == "length" else ())})
     for segment in policy.rules:
         if segment not in (EVERYWHERE, *known):
             raise InputError(
@@ -91,7 +91,7 @@ def named_segment(segment: str) -> str:
     """A segment as a sentence names it."""
     if segment == EVERYWHERE:
         return "the rest"
-    return f"{segment} prompts" if segment in LENGTHS else segment
+    return f"{segment} prompts" if segment in KINDS_OF_PROMPT else segment
 
 
 def _mixture(rest: str, text: str) -> dict[str, float]:

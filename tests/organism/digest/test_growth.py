@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from organism.digest.cliffs import Cliff, cliff
 from organism.digest.designs import weighted
 from organism.digest.draft_pools import Pool, make_pool
-from organism.digest.growth import Cliff, as_sampled, cliff, group_shares, grow, picks, sweep, unknown_signals
+from organism.digest.growth import as_sampled, group_shares, grow, picks, sweep, unknown_signals
 from organism.digest.growth_flow import read_pool
 from organism.digest.rewards import reward
 from organism.errors import DesignError
