@@ -79,9 +79,8 @@ named = {actor: f"{actor} (simulated)" if actor in simulated else actor for acto
 if cards.presenting():
     counted_in = everybody
 else:
-    counted_in = st.pills(
-        "Whose choices count", everybody, selection_mode="multi", default=everybody, format_func=named.get, key="whose"
-    )
+    choosing.count_newcomers(everybody)
+    counted_in = st.pills("Whose choices count", everybody, selection_mode="multi", format_func=named.get, key="whose")
 shown = voters[voters["actor"].isin(counted_in)]
 n_simulated = int(shown.loc[shown["is_synthetic"], "n_choices"].sum())
 
@@ -140,6 +139,11 @@ def to_designer(fit: ChoiceFit) -> None:
         st.caption(literal(sentence(str(error))))
         return
     clipped = [weight.signal for weight in fit.weights if weight.weight < 0]
+    if n_loose := sum(weight.holds_zero or weight.is_wide for weight in fit.weights):
+        st.caption(
+            f"{n_loose} of {len(fit.weights)} weights are loose: in the designer this draft is a question to discuss, "
+            "not yet an answer."
+        )
     st.page_link(
         cards.page_file("reward"),
         label="Open these weights in the designer",

@@ -84,6 +84,14 @@ def current_pair(ask: Callable[[], PairToJudge | None], about: object) -> PairTo
     return pair
 
 
+def count_newcomers(everybody: list[str]) -> None:
+    """Count everyone at first, and whoever chose for the first time since; who was taken out stays out."""
+    seen = st.session_state.get("voters_seen", [])
+    counted = [actor for actor in st.session_state.get("whose", seen) if actor in everybody]
+    st.session_state["whose"] = [*counted, *(actor for actor in everybody if actor not in seen)]
+    st.session_state["voters_seen"] = everybody
+
+
 def _keep(pair: PairToJudge, loop_id: str, answer: Answer, actor: str) -> None:
     """Write the choice, and forget the pair; a refusal is shown on the next drawing."""
     try:

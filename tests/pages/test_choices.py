@@ -109,3 +109,19 @@ def test_a_slide_shows_findings_and_no_buttons_to_choose(full: Path, visit: Visi
     assert "Of 6 choices, 6 are by simulated people" in said(app)
     assert [button.label for button in app.button] == ["Leave presentation"]
     assert app.metric
+
+
+def test_a_first_choice_under_a_new_name_counts_at_once_and_who_was_taken_out_stays_out(
+    full: Path, visit: Visit
+) -> None:
+    vote(8, "Ben")
+    vote(8, "Cleo")
+    app = visit("choices")
+    assert app.pills(key="whose").value == ["Ben", "Cleo"]
+    app.pills(key="whose").set_value(["Cleo"]).run()
+    app.text_input(key="voter").set_value("Ana").run()
+    app.button(key="choose_left").click().run()
+    assert not app.exception
+    assert app.pills(key="whose").value == ["Cleo", "Ana"]
+    app.run()
+    assert app.pills(key="whose").value == ["Cleo", "Ana"]
