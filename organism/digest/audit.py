@@ -12,20 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from organism.digest.audit_checks import (
-    MIN_USERS,
-    Check,
-    Checked,
-    Finding,
-    Pair,
-    comparable,
-    compared,
-    drafts_shown,
-    run_checks,
-    surely_up,
-)
+from organism.digest.audit_checks import Check, Checked, Finding, Pair, drafts_shown, run_checks
 from organism.digest.row_rewards import rewards
 from organism.digest.scored_rows import spoken
+from organism.digest.versions_compared import MIN_USERS, comparable, compared, surely_up
 from organism.records import RewardDesign
 from organism.stats.compare import Comparison
 

@@ -1,7 +1,6 @@
 """The checks of the audit, one after the other: what is compared, and when it is a warning or a failure. Pure.
 
-"Surely" means that the 95% interval says so; users are the units, and those seen under both versions count as the
-same people.
+"Surely" means that the 95% interval says so; see `versions_compared`.
 """
 
 from collections.abc import Mapping
@@ -12,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from organism.digest.designs import group_of, ordered
-from organism.digest.rewards import moments_of_users
 from organism.digest.row_rewards import Numbers, rewards, utilities
 from organism.digest.scored_rows import Kind, judges, kind_of, spoken, without
-from organism.records import Interval, Moments, RewardDesign
-from organism.stats.compare import APART, Comparison, difference, overlap_of_ratios, ratio_of_sums
+from organism.digest.versions_compared import MIN_USERS, compared, surely_down, surely_up
+from organism.records import Interval, RewardDesign
+from organism.stats.compare import Comparison, difference
 from organism.stats.rank_correlation import rank_correlation_change
 
-MIN_USERS = 20
 SHORTER, LONGER = 0.8, 1.25
 DOMINATES = 0.8
 DOUBT_P = 0.2
@@ -280,47 +278,3 @@ def _moved(change: Comparison) -> str:
         return "not to be compared"
     word = "surely up" if surely_up(change) else "surely down" if surely_down(change) else "not surely moved"
     return f"{word}, {change.effect:+.3f} ({change.ci_low:+.3f} to {change.ci_high:+.3f})"
-
-
-def comparable(rows: pd.DataFrame, variant: str, reference: str) -> tuple[pd.DataFrame, str]:
-    """The rows to compare and, in words, what makes them comparable: shared experiments, or nothing but chance."""
-    both = rows[rows["variant"].isin([variant, reference])]
-    inside = both.dropna(subset=["experiment_id"])
-    arms = inside.groupby("experiment_id")["variant"].nunique()
-    shared = inside[inside["experiment_id"].isin(arms.index[arms == 2])]
-    users = shared.groupby("variant")["user_key"].nunique()
-    if len(users) == 2 and users.min() >= MIN_USERS:
-        return shared, "the interactions of experiments that ran both versions"
-    return both, (
-        "all interactions of both versions; no experiment ran them side by side, so other users or weeks may explain "
-        "a difference"
-    )
-
-
-def compared(rows: pd.DataFrame, column: str, is_variant: Numbers, level: float = 0.95) -> Comparison:
-    """The mean of a column over the variant's rows less the reference's, by user, shared users counted as such."""
-    known = np.isfinite(rows[column].to_numpy(dtype=float))
-    mine = pd.DataFrame(
-        {
-            "variant": np.where(is_variant[known], "treatment", "control"),
-            "user_key": rows["user_key"].to_numpy()[known],
-            "total": rows[column].to_numpy(dtype=float)[known],
-            "n_rows": 1.0,
-        }
-    )
-    users = moments_of_users(mine.groupby(["variant", "user_key"]).sum().reset_index(), [column])
-    control, treatment = (users.variants.get(arm) for arm in ("control", "treatment"))
-    both: Moments | None = users.shared.get(("control", "treatment"))
-    overlap = APART if both is None or not control or not treatment else overlap_of_ratios(both, control, treatment)
-    arms = [ratio_of_sums(arm) if arm else None for arm in (control, treatment)]
-    return difference(arms[0], arms[1], level, overlap=overlap)
-
-
-def surely_up(change: Comparison) -> bool:
-    """The whole interval lies above 0."""
-    return change.ci_low is not None and change.ci_low > 0
-
-
-def surely_down(change: Comparison) -> bool:
-    """The whole interval lies below 0."""
-    return change.ci_high is not None and change.ci_high < 0

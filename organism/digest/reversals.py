@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from organism.digest.audit_checks import comparable, compared, surely_down, surely_up
 from organism.digest.row_rewards import rewards
 from organism.digest.scored_rows import spoken, without
+from organism.digest.versions_compared import comparable, compared, surely_down, surely_up
 from organism.records import RewardDesign
 from organism.stats.compare import Comparison
 

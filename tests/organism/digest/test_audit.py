@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from organism.digest.audit import RULES, Verdict, audit, comparable
-from organism.digest.audit_checks import CHECKS, Check, Finding, compared
+from organism.digest.audit import RULES, Verdict, audit
+from organism.digest.audit_checks import CHECKS, Check, Finding
 from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.rewards import moments_of_users, reward_difference
 from organism.digest.row_rewards import rewards
 from organism.digest.scored_rows import utility_sums
+from organism.digest.versions_compared import comparable, compared
 from organism.records import RewardDesign, SignalSpec
 from tests.organism.digest.simulated_rows import clinic, served
 
