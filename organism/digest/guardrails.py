@@ -69,6 +69,15 @@ def barred(checks: Collection[ConstraintCheck]) -> list[str]:
     return sorted({check.variant for check in checks if check.status is Status.BROKEN})
 
 
+def broken(checks: Collection[ConstraintCheck]) -> dict[str, list[str]]:
+    """What each barred variant breaks, in words ("written_share at least 0.52"), variants by name."""
+    found: dict[str, list[str]] = {name: [] for name in barred(checks)}
+    for check in checks:
+        if check.status is Status.BROKEN:
+            found[check.variant].append(f"{check.signal} {check.bound}")
+    return found
+
+
 def _constraint_check(guardrail: Constraint, variant: str, users: Moments | None, level: float) -> ConstraintCheck:
     arm = ratio_of_sums(users) if users else None
     mean, low, high = interval(arm, level)

@@ -1,10 +1,11 @@
 """Does the reward prefer a version that has less of an outcome? Pure.
 
 A reward can order drafts rightly within each version and still pay most for the version that offers least. So every
-pair of versions is compared: who earns surely more, and whether that one has surely less of the outcome.
+pair of versions is compared: who earns surely more, and whether that one has surely less of the outcome. A version
+that breaks a guardrail of the design may not win, so what it earns prefers nobody wrongly: it is only named.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -35,13 +36,25 @@ def reversals(rows: pd.DataFrame, design: RewardDesign, outcomes: Sequence[str],
     return [reversal for reversal in found if reversal is not None]
 
 
-def in_words(found: Sequence[Reversal]) -> str:
-    """Whom the reward prefers wrongly, and what the others have more of; empty without a reversal."""
+def in_words(found: Sequence[Reversal], broken: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Whom the reward prefers wrongly, and what the others have more of; empty without a reversal.
+
+    `broken` says by variant which guardrails it breaks: such a one is said to be barred instead.
+    """
     by_pair: dict[tuple[str, str], list[str]] = {}
     for reversal in found:
         by_pair.setdefault((reversal.preferred, reversal.other), []).append(spoken(reversal.outcome))
-    said = [f"{preferred} to {other}, which has more of {' and '.join(o)}" for (preferred, other), o in by_pair.items()]
-    return f"But it prefers {'; '.join(said)}." if said else ""
+    said: dict[str, list[str]] = {}
+    for (preferred, other), outcomes in by_pair.items():
+        said.setdefault(preferred, []).append(f"{other}, which has more of {' and '.join(outcomes)}")
+    wrong = [f"{name} to {other}" for name, others in said.items() if name not in (broken or {}) for other in others]
+    sentences = [f"But it prefers {'; '.join(wrong)}."] if wrong else []
+    sentences += [
+        f"{name} earns more than {'; '.join(said[name])}, and is barred by the guardrail {' and '.join(bounds)}."
+        for name, bounds in (broken or {}).items()
+        if name in said
+    ]
+    return " ".join(sentences)
 
 
 def _reversal(

@@ -5,7 +5,7 @@ version to keep, and nothing about which draft to learn from: trained on, it dri
 correlation within versions; the one over all rows stands beside it. The rules are in `predictions`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -36,8 +36,8 @@ ANSWERS = (
     f"{Answer.CANNOT_SAY}: no outcome and no human judgment can say anything",
     f"{Answer.NO}: none of those that can is predicted within versions",
     (
-        f"{Answer.IN_PART}: some are predicted and some are not, or of two versions one earns surely more and has "
-        "surely less of an outcome"
+        f"{Answer.IN_PART}: some are predicted and some are not, or of two versions one earns surely more, has surely "
+        "less of an outcome, and no guardrail of the design bars it"
     ),
     f"{Answer.YES}: all that can say anything are predicted",
 )
@@ -76,7 +76,10 @@ class Explained(NamedTuple):
 
 
 class Validity(NamedTuple):
-    """Everything that speaks for or against a reward design; tables have the columns of their functions."""
+    """Everything that speaks for or against a reward design; tables have the columns of their functions.
+
+    `reversals` names barred versions too; `barred` says by version which guardrails of the design it breaks.
+    """
 
     design_id: str
     design: str
@@ -88,6 +91,7 @@ class Validity(NamedTuple):
     variants: list[str]
     reward: list[Prediction]
     reversals: list[Reversal]
+    barred: dict[str, list[str]]
     signals: list[Prediction]
     components: list[Component]
     calibration: pd.DataFrame
@@ -104,18 +108,21 @@ def validity(
     *,
     trials: Sequence[Trial] = (),
     candidates: Sequence[str] = (),
+    barred: Mapping[str, Sequence[str]] | None = None,
     rng: np.random.Generator,
 ) -> Validity:
     """Judge a design by the outcomes and human judgments among the rows' columns (see `scored_rows`).
 
     `candidates` are signals outside of the design that are judged beside its own, as they stand: higher is better.
+    `barred` says by variant which guardrails of the design it breaks: such a variant may not win, whatever it earns.
     """
     outcomes = [name for name in judges(list(rows.columns)) if rows[name].notna().any()]
     score = rewards(rows, design)
     predictions = [of_reward(rows, design, outcome, rng) for outcome in outcomes]
     explained = [_explained(rows, design, trial, outcome, rng) for trial in trials for outcome in outcomes]
     turned = reversals(rows, design, outcomes)
-    answer, sentence = _answer(predictions, turned)
+    broken = {name: list(bounds) for name, bounds in (barred or {}).items()}
+    answer, sentence = _answer(predictions, turned, broken)
     known = rows[np.isfinite(score)]
     return Validity(
         design_id=design.id,
@@ -128,6 +135,7 @@ def validity(
         variants=sorted(set(rows["variant"])),
         reward=predictions,
         reversals=turned,
+        barred=broken,
         signals=of_signals(rows, design, outcomes, candidates, rng),
         components=_components(rows, design),
         calibration=_calibrations(rows, design, outcomes),
@@ -139,7 +147,9 @@ def validity(
     )
 
 
-def _answer(predictions: Sequence[Prediction], turned: Sequence[Reversal]) -> tuple[Answer, str]:
+def _answer(
+    predictions: Sequence[Prediction], turned: Sequence[Reversal], broken: Mapping[str, Sequence[str]]
+) -> tuple[Answer, str]:
     """One answer from all outcomes that can say something, and the sentence that a page shows first."""
     heard = [p for p in predictions if p.word != Word.CANNOT_SAY]
     good = [spoken(p.outcome) for p in heard if p.word == Word.PREDICTS]
@@ -155,11 +165,11 @@ def _answer(predictions: Sequence[Prediction], turned: Sequence[Reversal]) -> tu
         return Answer.CANNOT_SAY, f"The data cannot say yet whether this reward is right about {_listed(silent)}."
     if not good:
         return Answer.NO, f"This reward does not order drafts as it should: {_listed(bad)}.{rest}"
-    if wrong := in_words(turned):
+    if wrong := in_words(turned, broken):
         rest = f" {wrong}{rest}"
     if bad:
         return Answer.IN_PART, f"This reward predicts {_listed(good)}, but not {_listed(bad)}.{rest}"
-    answer = Answer.IN_PART if turned else Answer.YES
+    answer = Answer.IN_PART if any(reversal.preferred not in broken for reversal in turned) else Answer.YES
     return answer, f"Within each version, more reward goes with more of {_listed(good)}.{rest}"
 
 

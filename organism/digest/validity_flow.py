@@ -8,6 +8,8 @@ import pandas as pd
 from organism.digest.audit import Audit, audit
 from organism.digest.audit_checks import NEEDED
 from organism.digest.designs import check_design
+from organism.digest.flow import check_guardrails
+from organism.digest.guardrails import broken
 from organism.digest.scored_rows import judges
 from organism.digest.validity import Trial, Validity, validity
 from organism.errors import InputError
@@ -25,15 +27,16 @@ LIVE = "live"
 def check_validity(store: Store, loop_id: str, design: RewardDesign, *, limit: int = LIMIT, seed: int = 0) -> Validity:
     """Is this the right reward? Judged on up to `limit` interactions of whole users; the same answer each time.
 
-    The team's own SQL signals that are no part of the design are judged beside its own. Raises DesignError when the
-    design cannot give a reward.
+    The team's own SQL signals that are no part of the design are judged beside its own; versions that break one of
+    its guardrails over the whole history may not win. Raises DesignError when the design cannot give a reward.
     """
     known = _alive(store, loop_id, design)
     rows = _rows(store, loop_id, design, known, limit=limit)
     own = {spec.signal for spec in design.signals}
     candidates = [name for name, info in known.items() if info.kind is SignalKind.SQL and name not in own]
     rng = np.random.default_rng(seed)
-    found = validity(rows, design, trials=_trials(store, loop_id), candidates=candidates, rng=rng)
+    out = broken(check_guardrails(store, loop_id, design))
+    found = validity(rows, design, trials=_trials(store, loop_id), candidates=candidates, barred=out, rng=rng)
     total = _count(store, loop_id)
     if len(rows) == total:
         return found

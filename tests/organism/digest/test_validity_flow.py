@@ -12,7 +12,7 @@ from organism.digest.validity import Answer
 from organism.digest.validity_flow import audit_versions, check_validity
 from organism.errors import DesignError, InputError
 from organism.experiment.flow import start_experiment
-from organism.records import RewardDesign, SignalSpec
+from organism.records import Constraint, RewardDesign, SignalSpec
 from organism.store.model_versions import ensure_base, insert_alias_event, insert_version, read_version
 from organism.wire import as_json
 from tests.organism.conftest import START
@@ -38,6 +38,18 @@ def test_the_reward_is_held_against_outcomes_and_answers_that_came_in(store, ser
     }
     assert found.n_interactions == 3 * N_USERS * 25
     assert check_validity(store, served, DEFAULT_DESIGN).reward == found.reward, "the same answer each time"
+
+
+def test_a_version_that_a_guardrail_bars_is_named_and_counts_for_no_reversal(store, served):
+    guarded = replace(DEFAULT_DESIGN, constraints=(Constraint("written_share", at_least=0.5),))
+    found = check_validity(store, served, guarded)
+    assert found.barred == {"brief": ["written_share at least 0.5"]}
+    assert found.answer is Answer.YES
+    assert "But it prefers" not in found.sentence
+    assert "brief earns more than base, which has more of signed and quality" in found.sentence
+    assert "barred by the guardrail written_share at least 0.5." in found.sentence
+    allowed = check_validity(store, served, replace(DEFAULT_DESIGN, constraints=(Constraint("rating", at_least=2.0),)))
+    assert (allowed.barred, "But it prefers brief to base" in allowed.sentence) == ({}, True)
 
 
 def test_a_hack_is_caught_and_a_better_version_is_clean_from_what_is_in_the_store(store, served):
