@@ -37,16 +37,13 @@ def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], lo
     def apply() -> None:
         try:
             rows = {name: edited(tables[name], st.session_state[key]) for name, key in keys.items()}
-            design = replace(
-                draft, signals=specs(rows["specs"], suggested(loop_id)), constraints=bounds(rows["bounds"])
-            )
+            design = _made(draft, rows, suggested(loop_id))
             check_design(design, known)
         except OrganismError as error:
             refuse(error)
         else:
             start_from(design, live)
 
-    names = sorted({name for name, info in known.items() if getattr(info, "removed_at", None) is None})
     with st.form(f"editor_{turn}", border=False):
         st.caption(
             "A value is worth 0 at worst, 1 at best, and in proportion between. Where missing is empty, drafts without "
@@ -59,7 +56,7 @@ def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], lo
             hide_index=True,
             width=WIDTH,
             placeholder="left out",
-            column_config=_spec_columns(names, draft),
+            column_config=_spec_columns(known, draft),
             alt="Signals of the draft with weight, anchors and what a missing one counts as",
         )
         st.caption("Guardrails: a variant whose mean is out of these bounds may not win, whatever its reward.")
@@ -70,7 +67,7 @@ def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], lo
             hide_index=True,
             width=WIDTH,
             placeholder="no bound",
-            column_config=_bound_columns(names, draft),
+            column_config=_bound_columns(known, draft),
             alt="Guardrails of the draft",
         )
         st.form_submit_button("Apply", icon=":material/check:", type="primary", on_click=apply)
@@ -106,6 +103,11 @@ def bounds(rows: Sequence[Row]) -> tuple[Constraint, ...]:
     return tuple(Constraint(_signal(row, "guardrail"), row.get("at_least"), row.get("at_most")) for row in rows)
 
 
+def _made(draft: RewardDesign, rows: Mapping[str, Sequence[Row]], suggest: Anchors) -> RewardDesign:
+    """The draft with the two tables' lines."""
+    return replace(draft, signals=specs(rows["specs"], suggest), constraints=bounds(rows["bounds"]))
+
+
 def _spec(row: Row, suggest: Anchors) -> SignalSpec:
     signal, weight = _signal(row, "signal"), row.get("weight")
     worst, best = row.get("worst"), row.get("best")
@@ -121,11 +123,11 @@ def _signal(row: Row, what: str) -> str:
     return str(name)
 
 
-def _spec_columns(names: Collection[str], draft: RewardDesign) -> dict[str, Any]:
+def _spec_columns(known: Mapping[str, Any], draft: RewardDesign) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     return {
         "signal": st.column_config.SelectboxColumn(
-            "Signal", options=_options(names, [s.signal for s in draft.signals]), width=200, pinned=True, required=True
+            "Signal", options=_options(known, [s.signal for s in draft.signals]), width=200, pinned=True, required=True
         ),
         "weight": number("Weight", min_value=0.0, format="%.2f", width=90, help="0 or more; only shares count."),
         "worst": number("Worst", format="%g", width=90, help="The value that is worth 0."),
@@ -136,17 +138,17 @@ def _spec_columns(names: Collection[str], draft: RewardDesign) -> dict[str, Any]
     }
 
 
-def _bound_columns(names: Collection[str], draft: RewardDesign) -> dict[str, Any]:
+def _bound_columns(known: Mapping[str, Any], draft: RewardDesign) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     return {
         "signal": st.column_config.SelectboxColumn(
-            "Signal", options=_options(names, [c.signal for c in draft.constraints]), width=200, required=True
+            "Signal", options=_options(known, [c.signal for c in draft.constraints]), width=200, required=True
         ),
         "at_least": number("At least", format="%g", width=120),
         "at_most": number("At most", format="%g", width=120),
     }
 
 
-def _options(names: Collection[str], used: Collection[str]) -> list[str]:
-    """What can be picked: every signal there is, and what the draft names already."""
-    return sorted({*names, *used})
+def _options(known: Mapping[str, Any], used: Collection[str]) -> list[str]:
+    """What can be picked: every signal that is measured, and what the draft names already."""
+    return sorted({*(name for name, info in known.items() if info.removed_at is None), *used})

@@ -30,6 +30,7 @@ from organism.deploy.serving import cost_usd
 from organism.measures.acceptance import measure
 from organism.measures.facts import right_facts
 from organism.records import FeedbackKind
+from organism.store.sampled_drafts import COLUMNS
 
 ADAPTER = ROOT / "data" / "scribe" / "versions" / TUNED
 POOL_FIRST_SEED = 700_000_000
@@ -38,27 +39,8 @@ N_DRAFTS = 4
 WHOLE = 1.0
 BEGINNINGS = (0.25, 0.5, 0.75)
 
-SCHEMA = pa.schema(
-    [
-        ("prompt_key", pa.string()),
-        ("draft_number", pa.int32()),
-        ("stop_at", pa.float64()),
-        ("user_key", pa.string()),
-        ("variant_id", pa.string()),
-        ("prompt", pa.string()),
-        ("output", pa.string()),
-        ("accepted", pa.float64()),
-        ("output_tokens", pa.float64()),
-        ("latency_ms", pa.float64()),
-        ("ttft_ms", pa.float64()),
-        ("cost_usd", pa.float64()),
-        ("draft_chars", pa.int32()),
-        ("retained_chars", pa.int32()),
-        ("final_chars", pa.int32()),
-        ("n_facts", pa.int32()),
-        ("n_facts_right", pa.int32()),
-    ]
-)
+# The store adds whose drafts they are, and that they are simulated.
+SCHEMA = pa.schema([field for field in COLUMNS if field.name not in ("loop_id", "is_synthetic")])
 
 CountTokens = Callable[[str], int]
 

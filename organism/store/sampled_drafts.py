@@ -10,7 +10,7 @@ import pyarrow as pa
 from organism.errors import InputError
 from organism.store.database import Cursor, Store
 
-_COLUMNS = pa.schema(
+COLUMNS = pa.schema(
     [
         ("loop_id", pa.string()),
         ("prompt_key", pa.string()),
@@ -46,7 +46,7 @@ def append_sampled_drafts(store: Store, rows: Sequence[Mapping[str, Any]], now: 
     for row in rows:
         if absent := [name for name in _NEEDED if row.get(name) is None]:
             raise InputError(f"a sampled draft lacks {', '.join(absent)}; each row needs: {', '.join(_NEEDED)}")
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=_COLUMNS)
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=COLUMNS)
 
     def work(cursor: Cursor) -> int:
         cursor.register("incoming_drafts", table)
