@@ -14,14 +14,15 @@ from organism.records import RewardDesign
 
 # A cliff: beginnings are chosen on more prompts than this, or written share drops by more than this in one step.
 MOST, DROP = 0.5, 0.10
+WRITTEN = "written_share"
 
 
 class Cliff(NamedTuple):
     """The cliff nearest to a design, along one group's share of the reward.
 
     `share_at` is the first step beyond it, with `stops_share` there, and the written share of the optimum there and
-    one step before. Where the design `is_past` it, `share_at` is the nearest step that is safe again, or `share_now`
-    where none is, and `stops_share` is the design's own.
+    one step before. Where the design `is_past` it, `share_at` is the nearest step that is under it again, or
+    `share_now` where none is, `stops_share` is the design's own, and `stops_then` what remains of it at `share_at`.
     """
 
     group: str
@@ -29,6 +30,7 @@ class Cliff(NamedTuple):
     share_at: float
     is_past: bool
     stops_share: float | None
+    stops_then: float | None
     written_before: float | None
     written_share: float | None
     sentence: str
@@ -65,8 +67,9 @@ def cliff(pool: Pool, design: RewardDesign, groups: Sequence[str] = GROUPS, *, s
         heaviest = max(groups, key=lambda group: shares[group])
         here = shares[heaviest]
         share = now.optimum_written_share
-        return _told(Cliff(heaviest, here, here, True, now.stops_share, share, share, ""))
-    return min(found, key=lambda edge: round(abs(edge.share_at - edge.share_now), 9), default=None)
+        return _told(Cliff(heaviest, here, here, True, now.stops_share, now.stops_share, share, share, ""), design)
+    nearest = min(found, key=lambda edge: round(abs(edge.share_at - edge.share_now), 9), default=None)
+    return nearest and _told(nearest, design)
 
 
 def _walks(swept: pd.DataFrame, now: float) -> Iterator[list[_Step]]:
@@ -86,8 +89,9 @@ def _edge(group: str, now: float, steps: Sequence[_Step]) -> Cliff | None:
     for before, step in pairwise(steps):
         if _stops(step) != is_past or (not is_past and _drops(before, step)):
             at = before if is_past else step
-            figures = steps[0].stops_share if is_past else at.stops_share, before.written_share, step.written_share
-            return _told(Cliff(group, now, step.share, is_past, *figures, ""))
+            stops = steps[0].stops_share if is_past else at.stops_share
+            written = before.written_share, step.written_share
+            return Cliff(group, now, step.share, is_past, stops, step.stops_share, *written, "")
     return None
 
 
@@ -101,17 +105,13 @@ def _drops(before: _Step, after: _Step) -> bool:
     return before.written_share - after.written_share > DROP
 
 
-def _told(found: Cliff) -> Cliff:
+def _told(found: Cliff, design: RewardDesign) -> Cliff:
     """The same cliff with a sentence for people."""
     rather = "the reward would rather have only the beginning of a note than the whole one"
     side = "above" if found.share_at > found.share_now else "below"
     if found.is_past:
-        said = f"On {found.stops_share:.0%} of prompts {rather}: the model would learn to stop writing"
-        if found.share_at != found.share_now:
-            way = "more" if found.share_at > found.share_now else "less"
-            said += f"; {way} weight on {found.group} ({found.share_at:.0%} of the reward) takes it back"
-        else:
-            said += "; no share of price, performance or quality takes it back: give written_share more weight"
+        said = f"On {found.stops_share:.0%} of prompts {rather}: the model would learn to stop writing; "
+        said += _way_back(found, design)
     elif found.stops_share is not None and found.stops_share > MOST:
         said = f"With {found.group} at {found.share_at:.0%} of the reward or {side}, {rather}, on "
         said += f"{found.stops_share:.0%} of prompts: a cliff, not a dial"
@@ -119,3 +119,14 @@ def _told(found: Cliff) -> Cliff:
         said = f"With {found.group} at {found.share_at:.0%} of the reward the written share drops from "
         said += f"{found.written_before:.0%} to {found.written_share:.0%} in one step: a cliff, not a dial"
     return found._replace(sentence=said + ".")
+
+
+def _way_back(found: Cliff, design: RewardDesign) -> str:
+    """What a move of the weights leaves of the prompts, and the mend of what it leaves."""
+    is_there = any(spec.signal == WRITTEN for spec in design.signals)
+    mend = f"give {WRITTEN} more weight" if is_there else f"add {WRITTEN} to the design"
+    if found.share_at == found.share_now:
+        return f"no share of price, performance or quality brings that to {MOST:.0%} or less: {mend}"
+    way = "more" if found.share_at > found.share_now else "less"
+    moved = f"{way} weight on {found.group} ({found.share_at:.0%} of the reward) takes that"
+    return f"{moved} down to {found.stops_then:.0%} of prompts" + (f"; for less, {mend}" if found.stops_then else "")

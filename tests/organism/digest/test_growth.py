@@ -200,18 +200,28 @@ def test_a_heavy_price_is_a_cliff_and_the_sentence_says_where():
     assert f"{found.share_at:.0%}" in found.sentence
 
 
-def test_past_a_cliff_the_sentence_says_what_takes_it_back():
+def test_past_a_cliff_the_sentence_says_what_remains_on_the_way_back():
     pool = make_pool(drafts(60, seed=4))
     greedy = weighted(BALANCED, price=0.9, performance=0.05, quality=0.05)
     assert grow(pool, greedy).stops_share > 0.5
     found = cliff(pool, greedy)
-    assert found.is_past
-    assert (found.stops_share, "takes it back" in found.sentence) == (grow(pool, greedy).stops_share, True)
-    if found.share_at != found.share_now:
-        mine = sweep(pool, greedy, found.group).set_index("weight")["stops_share"]
-        assert mine.loc[[share for share in mine.index if np.isclose(share, found.share_at)]].iloc[0] <= 0.5
+    assert (found.is_past, found.stops_share) == (True, grow(pool, greedy).stops_share)
+    mine = sweep(pool, greedy, found.group).set_index("weight")["stops_share"]
+    there = mine.loc[[share for share in mine.index if np.isclose(share, found.share_at)]].iloc[0]
+    assert found.stops_then == there <= 0.5
+    assert f"takes that down to {there:.0%} of prompts; for less, give written_share more weight" in found.sentence
+
+
+def test_where_no_weight_leads_back_the_sentence_asks_for_the_written_share():
+    pool = make_pool(drafts(60, seed=4))
     only_price = RewardDesign(name="price", signals=SPECS[1:2])
-    assert "give written_share more weight" in cliff(pool, only_price).sentence
+    found = cliff(pool, only_price)
+    assert found.stops_then == found.stops_share
+    assert "brings that to 50% or less: add written_share to the design." in found.sentence
+    unheard = RewardDesign(name="price", signals=(SPECS[1], SPECS[3]._replace(weight=0.0)))
+    heard = cliff(pool, unheard).sentence
+    assert "give written_share more weight" in heard
+    assert "add written_share" not in heard
 
 
 def test_without_beginnings_and_drops_there_is_no_cliff():
@@ -240,7 +250,7 @@ def test_a_written_share_that_falls_in_one_step_is_a_cliff_too():
     )
     found = cliff(make_pool(pd.DataFrame(rows)), design)
     # The short note wins from price * 1 > quality * 0.75 on: between 40% and 45%.
-    assert found == Cliff("price", 0.1, pytest.approx(0.45), False, 0.0, 1.0, 0.25, found.sentence)
+    assert found == Cliff("price", 0.1, pytest.approx(0.45), False, 0.0, 0.0, 1.0, 0.25, found.sentence)
     assert "at 45% of the reward the written share drops from 100% to 25% in one step" in found.sentence
 
 
