@@ -132,8 +132,11 @@ def _against(pair: Pair, check: Check, outcome: str) -> Checked:
     change = compared(pair.rows, outcome, pair.is_variant)
     figures = [_figure("reward", reward), _figure(outcome, change)]
     note = f" ({outcome} is one of its signals; the reward is taken without it)" if is_part else ""
-    if change.ci_low is None or reward.ci_low is None or min(change.n_control, change.n_treatment) < MIN_USERS:
+    if min(change.n_control, change.n_treatment) < MIN_USERS:
         words = f"Too few users carry {spoken(outcome)} under both versions to compare them{note}."
+        return Checked(check, outcome, Finding.CANNOT_SAY, words, figures)
+    if change.ci_low is None or reward.ci_low is None:
+        words = f"The reward or {spoken(outcome)} is the same for every user of a version{note}, so nothing is sure."
         return Checked(check, outcome, Finding.CANNOT_SAY, words, figures)
     down = change.effect is not None and change.effect < 0
     doubtful = down and change.p_value is not None and change.p_value < DOUBT_P

@@ -109,6 +109,12 @@ def test_an_outcome_that_is_a_signal_of_the_design_is_held_against_the_rest_and_
     assert (check.finding, "whole reward" in check.sentence) == (Finding.CANNOT_SAY, True)
 
 
+def test_an_outcome_that_never_varies_is_not_said_to_have_too_few_users():
+    (check,) = [c for c in of(clinic(0).assign(**{"outcome.signed": 1.0}), "brief").checks if c.check is Check.OUTCOME]
+    assert check.finding is Finding.CANNOT_SAY
+    assert check.sentence == "The reward or signed is the same for every user of a version, so nothing is sure."
+
+
 def test_only_the_rows_of_shared_experiments_are_compared_where_there_are_enough():
     rows = clinic(0)
     inside = rows["user_key"].isin([f"user-{k}" for k in range(30)])
