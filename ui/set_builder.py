@@ -24,7 +24,7 @@ KINDS = {
 BASES = {Basis.EXPERT: "What experts did", Basis.REWARD: "What drafts earned"}
 ABOUT = {
     (DatasetKind.SFT, Basis.EXPERT): "The text that the expert wrote, or the draft as it was accepted.",
-    (DatasetKind.SFT, Basis.REWARD): "Of each prompt the draft that earned most.",
+    (DatasetKind.SFT, Basis.REWARD): "Of each prompt the draft that earned most, of those that nobody rejected.",
     (DatasetKind.PREFERENCE, Basis.EXPERT): "The text that the expert wrote over the draft that it replaced.",
     (DatasetKind.PREFERENCE, Basis.REWARD): "Of prompts drafted more than once, the best draft over the worst.",
     (DatasetKind.UNPAIRED, Basis.EXPERT): "Accepted and edited texts are desirable, rejected drafts are not.",
@@ -55,8 +55,9 @@ def build(loop_id: str, designs: Mapping[str, str], variants: list[str], regions
     asked: dict[str, Any] = {"kind": kind, "basis": basis} | _figures(kind, basis, usual)
     with st.expander("Which drafts", icon=":material/filter_alt:"):
         asked |= _filters(variants, regions)
+    first = "best rewarded" if (kind, basis) == (DatasetKind.SFT, Basis.REWARD) else "newest"
     asked["max_rows"] = st.slider(
-        "Rows to train on", 20, 5000, usual.max_rows, 20, key="set_max_rows", help="At most, the newest first."
+        "Rows to train on", 20, 5000, usual.max_rows, 20, key="set_max_rows", help=f"At most, the {first} first."
     )
     name = st.text_input("Name", key="set_name", placeholder="Named after its kind and its latest answer")
     with st.container(horizontal=True):
@@ -99,6 +100,8 @@ def counts(seen: Preview) -> None:
         f"{counted(seen.n_users_train, 'user')} to train on, **{seen.n_heldout:,}** of {seen.n_users_heldout:,} others "
         f"to judge by. {counted(seen.n_leaking, 'training row')} nearly repeated a held-out prompt."
     )
+    if seen.least_reward is not None:
+        st.caption(f"Drafts had to earn a reward of at least {seen.least_reward:.3f}.")
     if seen.dropped:
         st.dataframe(
             [{"Dropped because": reason, "Drafts": count} for reason, count in seen.dropped.items()],
@@ -123,11 +126,16 @@ def _figures(kind: DatasetKind, basis: Basis, usual: SetSettings) -> dict[str, A
             "Dead band", 0.0, 0.5, usual.dead_band, 0.01, key="set_band", help="Left out around the threshold."
         )
         return {"threshold": threshold, "dead_band": band}
+    if basis is Basis.REWARD and st.toggle(
+        "At least the median reward", True, key="set_median",
+        help="Drafts under the median of all drafts scored are left out. Turn it off to choose the least reward.",
+    ):  # fmt: skip
+        return {}
     least = st.slider(
         "Least reward", 0.0, 1.0, 0.0, 0.01, key="set_least",
         help="Drafts that earned less, or whose reward is unknown, are left out. 0 asks for none.",
     )  # fmt: skip
-    return {"min_reward": least or None}
+    return {"min_reward": least if basis is Basis.REWARD else least or None}
 
 
 def _filters(variants: list[str], regions: list[str]) -> dict[str, Any]:

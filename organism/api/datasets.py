@@ -39,7 +39,9 @@ def build(
     The body, all of it optional: kind (sft, preference, unpaired), basis (expert, reward), design (live, a preset, a
     version, a name or an id), name, since, until, variants, answers, regions, min_reward, margin, threshold,
     dead_band, max_rows, max_heldout_rows, max_rows_per_user, heldout_share, near, seed; `preview: true` counts
-    without freezing.
+    without freezing. Completions by reward (sft, reward) leave out drafts that a person rejected and, without
+    min_reward, those under the median of the drafts scored; the best rewarded come first. The answer's
+    least_reward says what was asked of a draft.
     """
     asked = ({} if max_rows is None else {"max_rows": max_rows}) | (body or {})
     name, is_preview = asked.pop("name", None), asked.pop("preview", False)

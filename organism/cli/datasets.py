@@ -18,6 +18,8 @@ from organism.digest.training_settings import ANSWERS, Basis, SetSettings, setti
 from organism.errors import InputError
 from organism.records import DatasetKind
 
+LEAST_DEFAULT = "default: none; sft by reward: the median of the drafts scored"
+
 
 def add_to(command: Any) -> None:
     """The members of the group."""
@@ -57,7 +59,7 @@ def _build_arguments(leaf: argparse.ArgumentParser) -> None:
     ):
         leaf.add_argument(flag, action="append", dest=field, metavar=field[:-1].upper(), help=what)
     for flag, what in (
-        ("--min-reward", "only drafts that earned at least this (0 to 1)"),
+        ("--min-reward", f"only drafts that earned at least this, 0 to 1 ({LEAST_DEFAULT})"),
         ("--margin", f"pairs by reward: how far apart (default: {usual.margin})"),
         ("--threshold", f"labels by reward: desirable above, undesirable below (default: {usual.threshold})"),
         ("--dead-band", f"labels by reward: left out around the threshold (default: {usual.dead_band})"),
@@ -66,7 +68,10 @@ def _build_arguments(leaf: argparse.ArgumentParser) -> None:
     ):
         leaf.add_argument(flag, type=float, help=what)
     for flag, what in (
-        ("--max-rows", f"rows to train on (default: {usual.max_rows})"),
+        (
+            "--max-rows",
+            f"rows to train on, the newest first; sft by reward: best rewarded first (default: {usual.max_rows})",
+        ),
         ("--max-heldout-rows", f"rows to judge by (default: {usual.max_heldout_rows})"),
         ("--max-rows-per-user", "rows of one user (default: all)"),
         ("--seed", "order of the training rows (default: 0)"),
@@ -87,7 +92,7 @@ def build_dataset(args: argparse.Namespace) -> Result:
         design = find_design(place.store, loop_id, args.design)
         if args.preview:
             seen = preview(place.store, loop_id, settings, design=design)
-            return Result(_previewed(seen), seen._asdict())
+            return Result(_previewed(seen, settings), seen._asdict())
         done = freeze(
             place.store,
             loop_id,
@@ -97,7 +102,7 @@ def build_dataset(args: argparse.Namespace) -> Result:
             now=utcnow(),
             on_progress=lambda share, text: progress("dataset", share, text),
         )
-    return Result(_built(done), done._asdict())
+    return Result(_built(done, settings), done._asdict())
 
 
 def list_datasets(args: argparse.Namespace) -> Result:
@@ -140,17 +145,21 @@ def export_dataset(args: argparse.Namespace) -> Result:
     return Result(f"Wrote {out} ({len(content) / 1e6:.1f} MB).", {"file": str(out), "bytes": len(content)})
 
 
-def _built(done: TrainingSet) -> str:
-    return "\n".join([f"Frozen as {done.dataset_id} ({done.content_hash[:12]}).", _kept_and_lost(done)])
+def _built(done: TrainingSet, settings: SetSettings) -> str:
+    return "\n".join([f"Frozen as {done.dataset_id} ({done.content_hash[:12]}).", _kept_and_lost(done, settings)])
 
 
-def _previewed(seen: Preview) -> str:
+def _previewed(seen: Preview, settings: SetSettings) -> str:
     verdict = "Nothing was frozen." if seen.objection is None else f"It cannot be frozen: {seen.objection}"
-    return "\n".join([f"{seen.n_candidates:,} drafts were looked at.", _kept_and_lost(seen), verdict])
+    return "\n".join([f"{seen.n_candidates:,} drafts were looked at.", _kept_and_lost(seen, settings), verdict])
 
 
-def _kept_and_lost(found: TrainingSet | Preview) -> str:
-    return "\n".join([_sizes(found), _drops(found.dropped), _leaks(found.n_leaking)])
+def _kept_and_lost(found: TrainingSet | Preview, settings: SetSettings) -> str:
+    lines = [_sizes(found), _drops(found.dropped), _leaks(found.n_leaking)]
+    if found.least_reward is not None:
+        whose = "as asked" if settings.min_reward is not None else "the median of the drafts scored"
+        lines.insert(1, f"Least reward: {found.least_reward:.3f}, {whose}.")
+    return "\n".join(lines)
 
 
 def _sizes(found: FrozenSet | TrainingSet | Preview) -> str:

@@ -19,6 +19,7 @@ REPEATED_PROMPT = "prompt already taken"
 SIMILAR_PROMPT = "prompt already taken, but for case and spaces"
 REPEATED_TEXT = "prompt and completion already taken"
 OTHER_SIDE = "prompt is on the other side of the split"
+REJECTED = "rejected, so not to imitate"
 NOT_BEST = "another draft of the prompt earned more"
 SINGLE = "the only draft of its prompt"
 BETWEEN = "neither the best nor the worst of its prompt"
@@ -32,7 +33,8 @@ Former = Callable[[pd.DataFrame, SetSettings, Counter[str]], pd.DataFrame]
 def form(usable: pd.DataFrame, settings: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
     """The rows that these candidates make, newest first.
 
-    `usable` has the columns of `read_candidates`, reward and is_heldout, indexed by place. Columns of the rows:
+    `usable` has the columns of `read_candidates`, reward, bar (why its text may not be imitated, None where it may) and
+    is_heldout, indexed by place. Columns of the rows:
     place, rejected_place (-1 without), text, label, is_heldout.
     """
     return _FORMERS[settings.kind, settings.basis](usable, settings, dropped)
@@ -43,6 +45,12 @@ def keep(frame: pd.DataFrame, mask: pd.Series, reason: str, dropped: Counter[str
     if n_lost := count_drafts(frame[~mask]):
         dropped[reason] += n_lost
     return frame[mask]
+
+
+def imitable(frame: pd.DataFrame, dropped: Counter[str]) -> pd.DataFrame:
+    """Without the drafts that may not be imitated; each is counted under its own reason."""
+    dropped.update(frame["bar"].value_counts().to_dict())
+    return frame[frame["bar"].isna()]
 
 
 def count_drafts(rows: pd.DataFrame) -> int:

@@ -11,7 +11,7 @@ from organism.digest.designs import check_design
 from organism.digest.flow import live_design
 from organism.digest.leakage import NearPair, near_pairs
 from organism.digest.row_rewards import rewards
-from organism.digest.training_sets import LEAKED, Choice, check_choice, choose, rows_hash
+from organism.digest.training_sets import LEAKED, Choice, check_choice, choose, least_reward, rows_hash
 from organism.digest.training_settings import Basis, SetSettings, check_name
 from organism.errors import DesignError, InputError
 from organism.records import DatasetKind, RewardDesign, new_id
@@ -25,7 +25,10 @@ N_EXAMPLES, EXAMPLE_CHARS = 20, 2_000
 
 
 class TrainingSet(NamedTuple):
-    """A frozen set: its rows by split, how many drafts were dropped for which reason, how many leaked."""
+    """A frozen set: its rows by split, how many drafts were dropped for which reason, how many leaked.
+
+    `least_reward` is what a draft had to earn, None where any reward did.
+    """
 
     dataset_id: str
     content_hash: str
@@ -36,10 +39,14 @@ class TrainingSet(NamedTuple):
     dropped: dict[str, int]
     kind: str = DatasetKind.SFT
     n_leaking: int = 0
+    least_reward: float | None = None
 
 
 class Preview(NamedTuple):
-    """What a set would hold if it were frozen now; `objection` says why it cannot be, None when it can."""
+    """What a set would hold if it were frozen now; `objection` says why it cannot be, None when it can.
+
+    `least_reward` is what a draft must earn, None where any reward does.
+    """
 
     n_candidates: int
     n_train: int
@@ -49,15 +56,19 @@ class Preview(NamedTuple):
     dropped: dict[str, int]
     n_leaking: int
     objection: str | None
+    least_reward: float | None = None
 
 
 class _Draft(NamedTuple):
-    """A set before it is frozen: candidates, what was chosen of them, its texts by place, what leaked."""
+    """A set before it is frozen: candidates, what was chosen of them, its texts by place, what leaked, the least reward
+    that was wanted.
+    """
 
     candidates: pd.DataFrame
     choice: Choice
     texts: pd.DataFrame
     leakage: dict[str, Any]
+    least_reward: float | None
 
 
 class _Sizes(NamedTuple):
@@ -128,6 +139,7 @@ def freeze(
         dropped=draft.choice.dropped,
         kind=settings.kind,
         n_leaking=draft.leakage["n_leaking"],
+        least_reward=draft.least_reward,
     )
 
 
@@ -155,6 +167,7 @@ def preview(
         dropped=draft.choice.dropped,
         n_leaking=draft.leakage["n_leaking"],
         objection=objection,
+        least_reward=draft.least_reward,
     )
 
 
@@ -178,7 +191,8 @@ def _draft(store: Store, loop_id: str, settings: SetSettings, design: RewardDesi
     say(0.8, "Looking for training prompts that nearly repeat a held-out one")
     near = _near(choice, texts, settings.near)
     leakage = _leakage(choice, candidates, texts, near, settings.near)
-    return _Draft(candidates, choice.without([pair.train for pair in near], LEAKED), texts, leakage)
+    kept = choice.without([pair.train for pair in near], LEAKED)
+    return _Draft(candidates, kept, texts, leakage, least_reward(candidates, settings))
 
 
 def _check_filters(candidates: pd.DataFrame, settings: SetSettings) -> None:
@@ -275,6 +289,7 @@ def _header(
     loop_id: str, draft: _Draft, rows: list[dict[str, Any]], settings: SetSettings, design: RewardDesign
 ) -> dict[str, Any]:
     trained = draft.choice.split("train")["place"]
+    recipe = {"least_reward": draft.least_reward, **_recipe(design)} if settings.needs_reward else {}
     return {
         "loop_id": loop_id,
         "content_hash": rows_hash(rows, settings.kind),
@@ -282,7 +297,7 @@ def _header(
         "dropped": draft.choice.dropped,
         "latest_signal_at": draft.candidates["answered_at"].loc[trained].max().to_pydatetime(),
         "kind": str(settings.kind),
-        "settings": settings.spec() | (_recipe(design) if settings.needs_reward else {}),
+        "settings": settings.spec() | recipe,
         "leakage": draft.leakage,
         "reward_design_id": design.id,
     }

@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from organism.digest import pairs
 from organism.digest.training_settings import Basis, SetSettings
 from organism.errors import DesignError
-from organism.records import DatasetKind, content_hash
+from organism.records import DatasetKind, FeedbackKind, content_hash
 
 MIN_TRAIN_ROWS = 20
 NO_CONSENT = "no consent"
@@ -19,12 +19,14 @@ NO_USER = "no user named"
 NO_PROMPT = "no prompt"
 NO_REWARD = "no reward under this design"
 LOW_REWARD = "reward under the least one"
+UNDER_MEDIAN = "reward under the median of the drafts scored"
 OTHER_DATES = "outside the dates"
 OTHER_VARIANT = "another variant"
 OTHER_ANSWER = "another kind of answer"
 OTHER_REGION = "another region"
 OVER_USER = "over the limit for one user"
 OVER_LIMIT = "over the limit, newest first"
+OVER_LIMIT_BY_REWARD = "over the limit, best rewarded first"
 LEAKED = "nearly the same prompt is held out"
 
 _CONTENT = {
@@ -69,20 +71,32 @@ def is_heldout(user_key: str, share: float) -> bool:
 def choose(candidates: pd.DataFrame, settings: SetSettings) -> Choice:
     """Split the candidates (newest first; the columns of `read_candidates`, and reward) by user.
 
-    A prompt stands on one side only, that of its newest row. Rows are taken newest first up to the limits; the seed
-    shuffles the order of the training rows.
+    A prompt stands on one side only, that of its newest row. Rows are taken newest first up to the limits; training
+    rows that imitate drafts, best rewarded first. The seed shuffles the order of the training rows.
     """
     dropped: Counter[str] = Counter()
-    left = _usable(_asked_for(candidates, settings, dropped), settings, dropped)
+    least = least_reward(candidates, settings)
+    barred = candidates.assign(bar=_bars(candidates))
+    left = _usable(_asked_for(barred, settings, dropped), settings, least, dropped)
     users = {user: is_heldout(user, settings.heldout_share) for user in left["user_key"].unique()}
     left = left.assign(is_heldout=left["user_key"].map(users).astype(bool))
     formed = pairs.form(left, settings, dropped)
-    rows = _within_limits(formed, left["user_key"], settings, dropped)
+    rows = _within_limits(formed, left, settings, dropped)
     train, heldout = rows.index[~rows["is_heldout"]].tolist(), rows.index[rows["is_heldout"]].tolist()
     random.Random(settings.seed).shuffle(train)
     rows = rows.loc[train + heldout, ["place", "rejected_place", "text", "label"]].reset_index(drop=True)
     rows.insert(0, "split", ["train"] * len(train) + ["heldout"] * len(heldout))
     return Choice(rows, dict(sorted(dropped.items())))
+
+
+def least_reward(candidates: pd.DataFrame, settings: SetSettings) -> float | None:
+    """What a draft must have earned: what was asked for, else the median of all that were scored where drafts are
+    imitated; None where any reward, or none, will do.
+    """
+    if settings.min_reward is not None or not settings.imitates_drafts:
+        return settings.min_reward
+    scored = candidates["reward"].dropna()
+    return None if scored.empty else float(scored.median())
 
 
 def check_choice(choice: Choice, settings: SetSettings) -> None:
@@ -92,7 +106,7 @@ def check_choice(choice: Choice, settings: SetSettings) -> None:
     if len(train) < MIN_TRAIN_ROWS:
         raise DesignError(
             f"{len(train)} {_NOUN[settings.kind]} can be trained on (held out: {n_heldout}; dropped: {lost}); wanted "
-            f"at least {MIN_TRAIN_ROWS} {_wanted(settings)} from users who consent. {_cure(settings)}"
+            f"at least {MIN_TRAIN_ROWS} {_wanted(settings)} from users who consent. {_cure(settings, choice.dropped)}"
         )
     if not n_heldout:
         raise DesignError(
@@ -128,7 +142,15 @@ def _asked_for(candidates: pd.DataFrame, settings: SetSettings, dropped: Counter
     return left
 
 
-def _usable(candidates: pd.DataFrame, settings: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
+def _bars(candidates: pd.DataFrame) -> pd.Series:
+    """Why each draft's text may not be imitated; None where it may."""
+    rejected = candidates["answer"] == FeedbackKind.REJECT
+    return pd.Series(None, candidates.index, dtype=object).mask(rejected, pairs.REJECTED)
+
+
+def _usable(
+    candidates: pd.DataFrame, settings: SetSettings, least: float | None, dropped: Counter[str]
+) -> pd.DataFrame:
     """The candidates whose user is known and consented, with a prompt, and a reward where one is needed."""
     users = candidates["user_key"]
     left = pairs.keep(candidates, users.notna() & (users != ""), NO_USER, dropped)
@@ -137,21 +159,35 @@ def _usable(candidates: pd.DataFrame, settings: SetSettings, dropped: Counter[st
         left = pairs.keep(left, left["has_prompt"].astype(bool), NO_PROMPT, dropped)
     if settings.needs_reward:
         left = pairs.keep(left, left["reward"].notna(), NO_REWARD, dropped)
-    if settings.min_reward is not None:
-        left = pairs.keep(left, left["reward"] >= settings.min_reward, LOW_REWARD, dropped)
+    if settings.imitates_drafts:
+        left = pairs.imitable(left, dropped)
+    if least is not None:
+        reason = UNDER_MEDIAN if settings.min_reward is None else LOW_REWARD
+        left = pairs.keep(left, left["reward"] >= least, reason, dropped)
     return left
 
 
 def _within_limits(
-    formed: pd.DataFrame, users: pd.Series, settings: SetSettings, dropped: Counter[str]
+    formed: pd.DataFrame, usable: pd.DataFrame, settings: SetSettings, dropped: Counter[str]
 ) -> pd.DataFrame:
-    """The newest rows of each user and of each side."""
-    left = formed
+    """The first rows of each user and of each side: the newest, or to imitate drafts those that earned most.
+
+    Held-out rows are the newest always: the best rewarded would make an easier test.
+    """
+    left = _best_first(formed, usable["reward"]) if settings.imitates_drafts else formed
     if settings.max_rows_per_user is not None:
-        number = left.groupby(users.loc[left["place"]].to_numpy()).cumcount()
+        number = left.groupby(usable["user_key"].loc[left["place"]].to_numpy()).cumcount()
         left = pairs.keep(left, number < settings.max_rows_per_user, OVER_USER, dropped)
-    limits = left["is_heldout"].map({False: settings.max_rows, True: settings.max_heldout_rows})
-    return pairs.keep(left, left.groupby("is_heldout").cumcount() < limits, OVER_LIMIT, dropped)
+    number = left.groupby("is_heldout").cumcount()
+    left = pairs.keep(left, ~left["is_heldout"] | (number < settings.max_heldout_rows), OVER_LIMIT, dropped)
+    reason = OVER_LIMIT_BY_REWARD if settings.imitates_drafts else OVER_LIMIT
+    return pairs.keep(left, left["is_heldout"] | (number.loc[left.index] < settings.max_rows), reason, dropped)
+
+
+def _best_first(formed: pd.DataFrame, rewards: pd.Series) -> pd.DataFrame:
+    """Training rows by the reward that they earned, of equals the newest first; held-out rows as they stand."""
+    order = rewards.loc[formed["place"]].set_axis(formed.index).mask(formed["is_heldout"], 0.0)
+    return formed.loc[order.sort_values(ascending=False, kind="stable").index]
 
 
 _NOUN = {
@@ -171,7 +207,9 @@ def _wanted(settings: SetSettings) -> str:
     return "prompts that were drafted at least twice, with rewards further apart than the margin,"
 
 
-def _cure(settings: SetSettings) -> str:
+def _cure(settings: SetSettings, dropped: Collection[str]) -> str:
+    if {UNDER_MEDIAN, LOW_REWARD} & set(dropped):
+        return "Ask for a lower least reward, widen the filters or collect more feedback, then build the set again."
     if settings == SetSettings(max_rows=settings.max_rows, max_heldout_rows=settings.max_heldout_rows):
         return "Collect more feedback, then build the set again."
     return "Widen the filters or collect more feedback, then build the set again."

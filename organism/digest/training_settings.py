@@ -29,6 +29,7 @@ class SetSettings:
     `since` is inclusive and `until` exclusive (naive UTC), by the time of the answer. No variants, answers or
     regions means all of them. `margin` parts chosen from rejected in pairs by reward; `threshold` and `dead_band`
     part desirable from undesirable drafts by reward: those within half a band of the threshold are left out.
+    Without a `min_reward` a set that imitates drafts takes those that earned the median of the drafts scored or more.
     `near` is the share of word runs from which a training prompt leaks a held-out one.
     """
 
@@ -54,6 +55,11 @@ class SetSettings:
     def needs_reward(self) -> bool:
         """Whether a draft without a reward cannot be taken."""
         return self.basis is Basis.REWARD or self.min_reward is not None
+
+    @property
+    def imitates_drafts(self) -> bool:
+        """Whether drafts become completions for what they earned, with no person's text in between."""
+        return self.kind is DatasetKind.SFT and self.basis is Basis.REWARD
 
     def spec(self) -> dict[str, Any]:
         """The settings as plain JSON data."""

@@ -70,6 +70,20 @@ def test_a_set_that_cannot_be_built_is_one_sentence_on_the_form(full: Path, visi
     assert len(list_sets(runtime.store(), loop_id())) == 1
 
 
+def test_completions_by_reward_take_at_least_the_median_unless_told_otherwise(full: Path, visit: Visit) -> None:
+    app = visit("training_sets")
+    app.button(key="new_set").click().run()
+    app.segmented_control(key="set_basis").set_value("reward").run()
+    app.button(key="set_count").click().run()
+    assert not app.exception
+    assert "Drafts had to earn a reward of at least 0." in said(app)
+    app.toggle(key="set_median").set_value(False).run()
+    app.slider(key="set_least").set_value(0.11).run()
+    app.button(key="set_count").click().run()
+    assert not app.exception
+    assert "at least 0.110" in said(app)
+
+
 def test_the_rows_of_both_sides_can_be_read_one_by_one(full: Path, visit: Visit) -> None:
     visit("training_sets")
     settings = SetSettings(kind=DatasetKind.UNPAIRED)

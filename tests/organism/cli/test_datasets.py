@@ -24,6 +24,7 @@ def place(tmp_path: Path) -> list[str]:
     for n in range(120):
         own = {"source": "test", "occurred_at": NOW - timedelta(hours=n)}
         texts = {"prompt": f"prompt {n}", "output": f"draft {n}", "consent": True, "user_key": f"user-{n % 40:02d}"}
+        texts |= {"latency_ms": 500.0, "cost_usd": 0.0002}
         drafts.append({**own, **texts, "loop": "notes", "external_id": f"d{n}"})
         said = {"kind": "edit", "final_text": f"final {n}"} if n % 3 else {"kind": "reject"}
         answers.append({**own, **said, "external_id": f"a{n}", "interaction_external_id": f"d{n}"})
@@ -61,6 +62,16 @@ def test_words_for_people_say_sizes_drops_and_leaks(place, capsys):
     assert main(["dataset", "show", said.split()[2], *place]) == 0
     assert "By " not in (shown := capsys.readouterr().out)
     assert "answers:" in shown
+
+
+def test_completions_by_reward_say_what_a_draft_had_to_earn(place, capsys):
+    words = ["dataset", "build", "--basis", "reward", "--preview", *place]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "the median of the drafts scored." in said
+    assert "40 rejected, so not to imitate" in said
+    assert main([*words, "--min-reward", "0"]) == 0
+    assert "Least reward: 0.000, as asked." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

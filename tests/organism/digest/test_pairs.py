@@ -156,6 +156,46 @@ def test_the_best_rewarded_completion_of_a_prompt_is_taken_and_the_least_reward_
     assert (rows.loc["trained 2", "completion"], rows.loc["trained 2", "reward"]) == ("draft 4", 0.8)
 
 
+def test_a_rejected_draft_is_never_imitated_however_much_it_earned(store, events):
+    enough(events, lambda user, prompt: drafted(events, user, prompt, 500.0))
+    rejected = drafted(events, TRAINERS[0], "rejected but fast", 10.0)
+    events.answer(rejected, "reject", at=NOW)
+    events.write()
+    built, rows = rows_of(store, events.loop_id, basis=Basis.REWARD)
+    assert built.dropped == {"rejected, so not to imitate": 1}
+    assert rejected not in set(rows["interaction_id"])
+
+
+def test_without_a_least_reward_drafts_under_the_median_are_not_imitated(store, events):
+    latencies = iter([100.0, 300.0, 700.0] * 30)
+    for n in range(90):
+        drafted(events, USERS[n % 40], f"prompt {n}", next(latencies))
+    events.write()
+    built, rows = rows_of(store, events.loop_id, basis=Basis.REWARD)
+    assert built.least_reward == pytest.approx(0.7)
+    assert built.dropped == {"reward under the median of the drafts scored": 30}
+    assert rows["reward"].min() == pytest.approx(0.7)
+    assert store.rows("SELECT (settings->>'least_reward')::DOUBLE FROM datasets") == [(pytest.approx(0.7),)]
+    everything = freeze(store, events.loop_id, SetSettings(basis=Basis.REWARD, min_reward=0.0), design=FAST, now=NOW)
+    assert (everything.dropped, everything.least_reward) == ({}, 0.0)
+    assert preview(store, events.loop_id, SetSettings(), design=FAST).least_reward is None
+
+
+def test_over_the_limit_the_best_rewarded_are_trained_on_and_the_newest_judged_by(store, events):
+    for n in range(40):
+        drafted(events, TRAINERS[n % len(TRAINERS)], f"trained {n}", 10.0 + n)
+        drafted(events, HELDOUT[n % len(HELDOUT)], f"judged {n}", 10.0 + n)
+    events.write()
+    asked = {"basis": Basis.REWARD, "min_reward": 0.0, "max_rows": 25, "max_heldout_rows": 5}
+    built, rows = rows_of(store, events.loop_id, **asked)
+    assert built.dropped == {"over the limit, best rewarded first": 15, "over the limit, newest first": 35}
+    assert set(rows[rows["split"] == "train"].index) == {f"trained {n}" for n in range(25)}
+    assert set(rows[rows["split"] == "heldout"].index) == {f"judged {n}" for n in range(35, 40)}
+    twice, rows = rows_of(store, events.loop_id, **asked | {"max_rows_per_user": 1})
+    assert twice.dropped["over the limit for one user"] > 0
+    assert {f"trained {n}" for n in range(25)} == set(rows[rows["split"] == "train"].index)
+
+
 def test_every_draft_that_was_looked_at_is_in_a_row_or_has_one_reason(store, events):
     for n in range(240):
         user = None if n % 31 == 0 else USERS[n % 40]
