@@ -16,9 +16,10 @@ from organism.errors import InputError
 from organism.records import RewardDesign
 from organism.store.database import Store
 from organism.store.experiments import read_experiments
+from organism.store.interactions import count_interactions
 from organism.store.model_versions import alias_target, read_base_names, read_version
 from organism.store.signal_definitions import SignalInfo, SignalKind
-from organism.store.signals import known_signals, read_coverage, read_signal_rows
+from organism.store.signals import known_signals, read_signal_rows
 
 LIMIT = 20_000
 LIVE = "live"
@@ -37,7 +38,7 @@ def check_validity(store: Store, loop_id: str, design: RewardDesign, *, limit: i
     rng = np.random.default_rng(seed)
     out = broken(check_guardrails(store, loop_id, design))
     found = validity(rows, design, trials=_trials(store, loop_id), candidates=candidates, barred=out, rng=rng)
-    total = _count(store, loop_id)
+    total = count_interactions(store, loop_id)
     if len(rows) == total:
         return found
     sampled = f"Judged on {len(rows):,} of {total:,} interactions: a sample of whole users, the same each time."
@@ -95,10 +96,6 @@ def _trials(store: Store, loop_id: str) -> list[Trial]:
     columns = ["experiment_id", "name", "control", "treatment"]
     found = read_experiments(store, loop_id)[columns]
     return [Trial(*(str(word) for word in row)) for row in found.itertuples(index=False, name=None)]
-
-
-def _count(store: Store, loop_id: str) -> int:
-    return int(read_coverage(store, loop_id, ["accepted"])["n_rows"].iloc[0])
 
 
 def _check_named(there: Sequence[str], variant: str | None, reference: str | None) -> None:
