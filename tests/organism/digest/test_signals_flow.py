@@ -96,6 +96,8 @@ def test_an_expression_over_one_interaction_becomes_its_signal(store, events, ex
         ("abs(DISTINCT latency_ms)", "the function abs"),
         ("interaction.attributes->>'$..*' = ''", "no fixed name"),
         ("interaction.attributes->>interaction.prompt = ''", "no fixed name"),
+        ("regexp_matches(interaction.output, interaction.prompt)", "a pattern that is no fixed text"),
+        ("interaction.output ~ interaction.prompt", "a pattern that is no fixed text"),
         ("interaction.attributes.score", "write interaction.attributes->>'score'"),
         ("interaction.colour", "interaction has: interaction_id, "),
         ("outcomes.value", "found outcomes.value"),
