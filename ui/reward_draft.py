@@ -13,7 +13,7 @@ import streamlit as st
 from organism.config import utcnow
 from organism.digest.design_diff import diff
 from organism.digest.design_files import from_json, from_link, from_toml, to_json, to_link, to_toml
-from organism.digest.designs import GROUPS, check_design, group_weights, groups_present, weighted
+from organism.digest.designs import GROUPS, check_design, group_weights, groups_present, moved
 from organism.digest.flow import save_design
 from organism.errors import OrganismError
 from organism.records import RewardDesign, SignalSpec
@@ -89,7 +89,7 @@ def sliders(base: RewardDesign) -> RewardDesign:
     }
     if all(wanted[group] == known[group] / full for group in there):
         return base
-    return weighted(base, **{group: weight * full for group, weight in wanted.items()})
+    return moved(base, **{group: weight * full for group, weight in wanted.items()})
 
 
 def presets(found: Mapping[str, RewardDesign], draft_id: str, live: RewardDesign) -> None:
@@ -233,4 +233,4 @@ def _full(design: RewardDesign) -> float:
 def _reached(live: RewardDesign, design: RewardDesign) -> bool:
     """Whether the sliders alone lead from the live design to this one."""
     groups = group_weights(design)
-    return design.id == live.id or (max(groups.values()) <= _full(live) and weighted(live, **groups).id == design.id)
+    return design.id == live.id or (max(groups.values()) <= _full(live) and moved(live, **groups).id == design.id)

@@ -10,7 +10,7 @@ from organism.api.parts import LoopOf
 from organism.config import utcnow
 from organism.digest.design_diff import diff
 from organism.digest.design_files import Form, document, to_toml
-from organism.digest.designs import check_groups, group_weights, weighted
+from organism.digest.designs import check_groups, group_weights, moved
 from organism.digest.designs_flow import find_design, list_designs, read_text
 from organism.digest.flow import live_design, reward_moments, save_design, what_if
 from organism.digest.rewards import rewards_by_variant
@@ -134,7 +134,7 @@ def rewards(
     given = (("price", price), ("performance", performance), ("quality", quality))
     asked = {group: weight for group, weight in given if weight is not None}
     check_groups(live, asked)
-    design = weighted(live, **{**group_weights(live), **asked})
+    design = moved(live, **{**group_weights(live), **asked})
     found = rewards_by_variant(reward_moments(store, loop, design.signals), design)
     shown = {"reward_design_id": design.id, "name": design.name, "weights": group_weights(design), **design.spec()}
     return JSONResponse({"design": shown, "variants": plain(found)})

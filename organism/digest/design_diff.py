@@ -9,6 +9,7 @@ from organism.records import Constraint, RewardDesign, SignalSpec
 def diff(before: RewardDesign, after: RewardDesign) -> list[str]:
     """What changes from one recipe to the other, in words, a line a change; empty when they are the same recipe.
 
+    Figures are rounded as far as the change still shows.
     "latency_ms 0.20 → 0.35" is a weight; "+" is a signal or guardrail that comes, "−" one that goes.
     """
     old, new = ({spec.signal: spec for spec in design.signals} for design in (before, after))
@@ -34,7 +35,7 @@ def _signal_lines(old: SignalSpec | None, new: SignalSpec | None) -> list[str]:
         lines.append(f"{name} {_weights(old.weight, new.weight)}")
     for anchor in ("worst", "best"):
         if getattr(old, anchor) != getattr(new, anchor):
-            lines.append(f"{name} {anchor} {number(getattr(old, anchor))} → {number(getattr(new, anchor))}")
+            lines.append(f"{name} {anchor} {_apart(getattr(old, anchor), getattr(new, anchor), digits=6)}")
     if old.missing != new.missing:
         lines.append(f"{name} when missing: {_missing(old)} → {_missing(new)}")
     return lines
@@ -59,10 +60,20 @@ def _missing(spec: SignalSpec) -> str:
 
 
 def _weights(*weights: float) -> str:
-    """Weights with two decimals, or with all of theirs where two would hide a difference."""
+    """Weights with two decimals where these say all, else with three digits, or as many as tell them apart."""
     short = [f"{weight:.2f}" for weight in weights]
     exact = all(isclose(float(text), weight, abs_tol=1e-9) for text, weight in zip(short, weights, strict=True))
-    return " → ".join(short if exact else [number(weight) for weight in weights])
+    if exact and len(set(short)) == len(set(weights)):
+        return " → ".join(short)
+    return _apart(*weights, digits=3)
+
+
+def _apart(*figures: float, digits: int) -> str:
+    """Figures of so many significant digits, or of as many as tell different ones apart; 17 tell any two."""
+    texts = [number(float(f"{figure:.{digits}g}")) for figure in figures]
+    if digits < 17 and len(set(texts)) < len(set(figures)):
+        return _apart(*figures, digits=digits + 1)
+    return " → ".join(texts)
 
 
 def _same_shares(before: RewardDesign, after: RewardDesign) -> bool:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from math import log10
 from typing import Any
 
-from organism.digest.designs import GROUPS, check_groups, group_weights, weighted
+from organism.digest.designs import GROUPS, check_groups, group_weights, moved
 from organism.errors import DesignError, InputError
 from organism.records import Constraint, RewardDesign, SignalSpec
 
@@ -157,8 +157,8 @@ def from_weights(found: Mapping[str, Any], live: RewardDesign, source: str = "th
     asked = {group: _number(found[group], f"{source}: {group}") for group in GROUPS if group in found}
     check_groups(live, asked)
     words = {key: _text(found.get(key, live.name if key == "name" else ""), f"{source}: {key}") for key in _WORDS}
-    moved = weighted(live, **{**group_weights(live), **asked})
-    return RewardDesign(**words, signals=moved.signals, constraints=moved.constraints)
+    design = moved(live, **{**group_weights(live), **asked})
+    return RewardDesign(**words, signals=design.signals, constraints=design.constraints)
 
 
 def has_weights_only(found: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from organism.errors import DesignError
 from organism.records import Constraint, RewardDesign, SignalSpec
 
 GROUPS = ("price", "performance", "quality")
-MAX_WEIGHT = 1e6
+MIN_WEIGHT, MAX_WEIGHT = 1e-9, 1e6
 MAX_NAME, MAX_NOTE = 80, 1000
 _PRICE, _PERFORMANCE = ("cost_usd", "output_tokens"), ("latency_ms", "ttft_ms", "error")
 DEFAULT_DESIGN = RewardDesign(
@@ -42,20 +42,27 @@ def groups_present(design: RewardDesign) -> list[str]:
 def weighted(design: RewardDesign, *, price: float, performance: float, quality: float) -> RewardDesign:
     """The design with these weights of the three groups; within a group the shares stay as they are.
 
-    A group that has no signal in the design takes no weight: ask `check_groups` before, where that would surprise.
+    For arithmetic: the shares are exact to 12 decimals. A design that people keep comes from `moved`. A group that has
+    no signal in the design takes no weight: ask `check_groups` before, where that would surprise.
     """
     wanted = {"price": price, "performance": performance, "quality": quality}
     shares = {name: share for group in GROUPS for name, share in _shares(_members(design, group)).items()}
-    return RewardDesign(
-        name=design.name,
-        signals=tuple(
-            spec._replace(weight=round(wanted[group_of(spec.signal)] * shares[spec.signal], 12))
-            for spec in design.signals
-        ),
-        constraints=design.constraints,
-        note=design.note,
-        author=design.author,
-    )
+    return _with_weights(design, {name: round(wanted[group_of(name)] * share, 12) for name, share in shares.items()})
+
+
+def moved(design: RewardDesign, *, price: float, performance: float, quality: float) -> RewardDesign:
+    """What the sliders make of a design: as `weighted`, with weights that read well in a file.
+
+    They have 6 significant digits, and the largest of a group takes what rounding left, so that the group sums to what
+    was asked for. A group that is asked for what it has keeps its weights to the last digit. The same move of the same
+    design gives the same id, wherever it is made.
+    """
+    wanted, now = {"price": price, "performance": performance, "quality": quality}, group_weights(design)
+    weights = {spec.signal: spec.weight for spec in design.signals}
+    for group in GROUPS:
+        if wanted[group] != now[group]:
+            weights |= _shared_out(wanted[group], _shares(_members(design, group)))
+    return _with_weights(design, weights)
 
 
 def check_groups(design: RewardDesign, wanted: Mapping[str, float]) -> None:
@@ -91,9 +98,12 @@ def check_design(design: RewardDesign, known: Mapping[str, Any] | Collection[str
     for guardrail in design.constraints:
         _check_known(design.name, "guards", guardrail.signal, known)
         _check_constraint(design.name, guardrail)
-    if not any(spec.weight > 0 for spec in design.signals):
+    if not any(spec.weight >= MIN_WEIGHT for spec in design.signals):
         listed = ", ".join([spec.signal for spec in design.signals] or sorted(_alive(known)))
-        raise DesignError(f"design {design.name!r} gives no signal a positive weight; give at least one of: {listed}")
+        least = f" of {MIN_WEIGHT:g} or more" if any(spec.weight for spec in design.signals) else ""
+        raise DesignError(
+            f"design {design.name!r} gives no signal a positive weight{least}; give at least one of: {listed}"
+        )
 
 
 def check_note(design: RewardDesign) -> None:
@@ -120,6 +130,16 @@ def _members(design: RewardDesign, group: str) -> list[SignalSpec]:
     return [spec for spec in design.signals if group_of(spec.signal) == group]
 
 
+def _with_weights(design: RewardDesign, weights: Mapping[str, float]) -> RewardDesign:
+    return RewardDesign(
+        name=design.name,
+        signals=tuple(spec._replace(weight=weights[spec.signal]) for spec in design.signals),
+        constraints=design.constraints,
+        note=design.note,
+        author=design.author,
+    )
+
+
 def _shares(members: Sequence[SignalSpec]) -> dict[str, float]:
     """Each signal's share of its group's weight; where the group has none, the default design's, or equal ones."""
     weights = {spec.signal: spec.weight for spec in members}
@@ -128,6 +148,15 @@ def _shares(members: Sequence[SignalSpec]) -> dict[str, float]:
         weights = {name: defaults[name] if weights.keys() <= defaults.keys() else 1.0 for name in weights}
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items()}
+
+
+def _shared_out(weight: float, shares: Mapping[str, float]) -> dict[str, float]:
+    """A group's weight by these shares: 6 significant digits each, and the largest what is left of the weight."""
+    if not shares:
+        return {}
+    rounded = {name: float(f"{weight * share:.6g}") for name, share in shares.items()}
+    largest = max(sorted(shares), key=shares.__getitem__)
+    return rounded | {largest: round(weight - sum(rounded[name] for name in shares if name != largest), 12)}
 
 
 def _check_words(design: RewardDesign) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from math import floor, isfinite, log10
 from typing import NamedTuple
 
-from organism.digest.designs import DEFAULT_DESIGN, GROUPS, group_of, groups_present, weighted
+from organism.digest.designs import DEFAULT_DESIGN, GROUPS, group_of, groups_present, moved
 from organism.records import Constraint, RewardDesign, SignalSpec
 
 LOW, MEDIAN, HIGH = 0.05, 0.5, 0.95
@@ -103,7 +103,7 @@ def _preset(
     plain = RewardDesign(name=name, signals=signals, constraints=guardrails, note=preset.note)
     wanted = {group: getattr(preset, group) for group in groups_present(plain)}
     total = sum(wanted.values())
-    return weighted(plain, **{group: wanted.get(group, 0.0) / total for group in GROUPS})
+    return moved(plain, **{group: wanted.get(group, 0.0) / total for group in GROUPS})
 
 
 def _floor(usually_written: float | None) -> tuple[Constraint, ...]:

@@ -162,6 +162,7 @@ def test_three_weights_move_the_live_design():
     moved = from_weights(found, DEFAULT_DESIGN)
     assert group_weights(moved) == pytest.approx({"price": 0.9, "performance": 0.2, "quality": 0.6})
     assert (moved.name, moved.note) == (DEFAULT_DESIGN.name, "cheaper")
+    assert "weight = 0.266667\n" in to_toml(from_weights({"quality": 0.8}, DEFAULT_DESIGN)), "six digits read well"
     with pytest.raises(InputError, match="price is the text 'high'; wanted a number"):
         from_weights({"price": "high"}, DEFAULT_DESIGN)
     with pytest.raises(DesignError, match="the weight of price is -1"):

@@ -5,6 +5,8 @@ from math import inf, nan
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from organism.digest.design_diff import diff
 from organism.digest.designs import (
@@ -15,6 +17,7 @@ from organism.digest.designs import (
     group_of,
     group_weights,
     groups_present,
+    moved,
     weighted,
 )
 from organism.errors import DesignError
@@ -91,6 +94,33 @@ def test_a_weight_that_no_signal_can_carry_is_said():
             check_groups(design(one()), wanted)
 
 
+THIRDS = design(
+    SignalSpec("accepted", 0.2, 0, 1),
+    SignalSpec("rating", 0.2, 1, 5),
+    SignalSpec("retained_char_rate", 0.2, 0, 1),
+    SignalSpec("cost_usd", 0.123456789, 1, 0),
+)
+
+
+@given(st.floats(1e-6, 1e6), st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=6))
+def test_what_a_slider_makes_has_6_digits_and_sums_to_the_slider(quality, weights):
+    made = design(*(SignalSpec(f"signal_{n}", weight, 0, 1) for n, weight in enumerate(weights)))
+    found = moved(made, price=0, performance=0, quality=quality)
+    assert group_weights(found)["quality"] == pytest.approx(quality, rel=1e-9, abs=1e-11)
+    exact = weighted(made, price=0, performance=0, quality=quality)
+    pairs = list(zip(found.signals, exact.signals, strict=True))
+    assert all(mine.weight == pytest.approx(other.weight, abs=3e-5 * quality) for mine, other in pairs)
+    assert sum(mine.weight != float(f"{mine.weight:.6g}") for mine, _ in pairs) <= 1, "the largest takes the rest"
+
+
+def test_a_slider_leaves_the_digits_of_the_groups_that_it_does_not_move_and_its_id_is_settled():
+    found = moved(THIRDS, price=0.123456789, performance=0, quality=0.8)
+    assert [s.weight for s in found.signals] == [0.266666, 0.266667, 0.266667, 0.123456789]
+    assert moved(found, price=0.123456789, performance=0, quality=0.8).id == found.id
+    assert moved(THIRDS, **group_weights(found)).id == found.id
+    assert moved(THIRDS, **group_weights(THIRDS)).id == THIRDS.id
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -99,6 +129,10 @@ def test_a_weight_that_no_signal_can_carry_is_said():
         (design(one(), name="x" * 200), "one line"),
         (design(one(weight=inf)), "the weight inf; give a number up to 1,000,000"),
         (design(one(weight=1e308)), "give a number up to 1,000,000"),
+        (
+            design(one(weight=5e-324)),
+            "gives no signal a positive weight of 1e-09 or more; give at least one of: accepted",
+        ),
         (design(one(weight=-1e-9)), "give 0 or more"),
         (design(one(worst=-1e308, best=1e308)), "two different numbers"),
         (design(one(worst=nan)), "two different numbers"),
@@ -172,6 +206,11 @@ def test_a_diff_says_each_change_in_words():
 def test_a_diff_never_hides_a_change_behind_its_rounding_and_tells_scale_from_mix():
     close = diff(design(one(weight=0.301)), design(one(weight=0.302), SignalSpec("rating", 0, 1, 5)))
     assert close[0] == "accepted 0.301 → 0.302"
+    thirds = diff(design(one(weight=0.2)), design(one(weight=0.266666666667)))
+    assert thirds[0] == "accepted 0.2 → 0.267"
+    assert diff(design(one(weight=0.2666661)), design(one(weight=0.2666662)))[0] == "accepted 0.2666661 → 0.2666662"
+    assert diff(design(one(weight=1e-10)), design(one(weight=2e-10)))[0] == "accepted 1e-10 → 2e-10"
+    assert diff(design(one(best=1 / 3)), design(one(best=2 / 3))) == ["accepted best 0.333333 → 0.666667"]
     halves = design(one(weight=0.5), SignalSpec("rating", 0.5, 1, 5))
     assert diff(halves, weighted(halves, price=0, performance=0, quality=2))[-1].endswith("the reward is the same")
     assert diff(design(one(weight=0)), design(one(weight=1))) == ["accepted 0.00 → 1.00"]
