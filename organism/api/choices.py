@@ -10,7 +10,7 @@ from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf
 from organism.config import utcnow
 from organism.digest.choices import MAX_ACTOR, Answer, ChoiceKind, design_from
-from organism.digest.choices_flow import fit_choices, pair_for, record_choice, variant_strengths
+from organism.digest.choices_flow import blind, fit_choices, pair_for, record_choice, variant_strengths
 from organism.digest.design_files import to_link
 from organism.digest.designs_flow import find_design
 from organism.errors import DesignError
@@ -57,12 +57,7 @@ def next_to_judge(
 ) -> JSONResponse:
     """Both sides without the names of their variants, or null when this person has seen every pair."""
     found = pair_for(store, loop, find_design(store, loop, design), actor=actor, kind=kind)
-    if found is None:
-        return JSONResponse({"pair": None})
-    sides = [{name: value for name, value in plain(side).items() if name != "variant"} for side in found[1:3]]
-    return JSONResponse(
-        {"pair": {"kind": kind, "left": sides[0], "right": sides[1], "n_candidates": found.n_candidates}}
-    )
+    return JSONResponse({"pair": plain(blind(found))})
 
 
 @router.get("/weights", summary="Ask which weights the choices ask for")

@@ -1,17 +1,27 @@
-"""`organism reward choices|choose|weights|off-policy`: what people chose, and what untried policies would earn."""
+"""`organism reward choices|next-pair|choose|weights|off-policy`: what people chose, and untried policies."""
 
 import argparse
+import shlex
 from typing import Any
 
 import pandas as pd
 
 from organism.cli.commands import loop_of, opened
+from organism.cli.designs import REF, chosen_design, text_of
 from organism.cli.output import Result, table
 from organism.config import utcnow
 from organism.digest.choices import ChoiceFit, ChoiceKind, design_from
-from organism.digest.choices_flow import fit_choices, record_choice, variant_strengths
+from organism.digest.choices_flow import (
+    PairToJudge,
+    Side,
+    blind,
+    fit_choices,
+    pair_for,
+    record_choice,
+    variant_strengths,
+)
 from organism.digest.design_files import to_link
-from organism.digest.designs_flow import find_design
+from organism.digest.designs_flow import LIVE
 from organism.digest.off_policy import Preview
 from organism.digest.off_policy_flow import off_policy
 from organism.digest.policies import FORMS
@@ -24,6 +34,12 @@ KINDS = [kind.value for kind in ChoiceKind]
 def add_to(command: Any) -> None:
     """The members of the group `reward`."""
     command("choices", list_choices, "what people chose between, and who chose")
+    leaf = command("next-pair", show_pair, "the two drafts (or variants) whose comparison would teach most, blind")
+    leaf.add_argument(
+        "--by", required=True, metavar="NAME", help="who will choose; nobody is asked the same pair twice"
+    )
+    leaf.add_argument("--design", default=LIVE, metavar="REF|FILE", help=REF)
+    leaf.add_argument("--kind", choices=KINDS, default=KINDS[0], help="what is compared (default: drafts)")
     leaf = command("choose", choose, "record that one draft (or variant) is better than another")
     leaf.add_argument("left", metavar="LEFT", help="an interaction's id, or with --kind variants a variant's name")
     leaf.add_argument("right", metavar="RIGHT")
@@ -31,12 +47,12 @@ def add_to(command: Any) -> None:
     leaf.add_argument("--by", required=True, metavar="NAME", help="who chose")
     leaf.add_argument("--kind", choices=KINDS, default=KINDS[0], help="what is compared (default: drafts)")
     leaf = command("weights", weights, "the weights that the choices ask for, beside a design's own")
-    leaf.add_argument("--design", default="live", metavar="REF", help="whose signals and anchors (default: live)")
+    leaf.add_argument("--design", default=LIVE, metavar="REF|FILE", help=f"whose signals and anchors: {REF}")
     leaf.add_argument("--kind", choices=KINDS, default=KINDS[0], help="which choices (default: drafts)")
     leaf.add_argument("--by", action="append", metavar="NAME", help="only this person's choices; repeatable")
     leaf = command("off-policy", estimate, "estimate what a router or policy would have earned, or say why not")
     leaf.add_argument("--policy", required=True, metavar="POLICY", help=FORMS)
-    leaf.add_argument("--design", default="live", metavar="REF", help="the design that rewards (default: live)")
+    leaf.add_argument("--design", default=LIVE, metavar="REF|FILE", help=f"the design that rewards: {REF}")
     leaf.add_argument("--seed", type=int, default=0, help="seed of the resampling (default: 0)")
 
 
@@ -49,6 +65,35 @@ def list_choices(args: argparse.Namespace) -> Result:
     columns = {"who": "who chose", "n_choices": "choices", "n_skipped": "skipped", "last_at": "last (UTC)"}
     words = table(shown, columns, "Nobody chose yet; use `organism reward choose`, or the page Weights from choices.")
     return Result(words, {"choices": found, "voters": voters})
+
+
+def show_pair(args: argparse.Namespace) -> Result:
+    """The next pair with both texts and ids, and the command that answers it."""
+    text = text_of(args.design)
+    with opened(args) as place:
+        loop = loop_of(place.store, args.loop)
+        design = chosen_design(args.design, text, place, loop)
+        found = pair_for(place.store, loop, design, actor=args.by, kind=ChoiceKind(args.kind))
+    words = f"{args.by} has seen every pair there is." if found is None else _pair_in_words(found, args.by)
+    return Result(words, {"pair": blind(found)})
+
+
+def _pair_in_words(pair: PairToJudge, by: str) -> str:
+    kind = "" if pair.kind is ChoiceKind.DRAFTS else f" --kind {pair.kind}"
+    answer = shlex.join(["organism", "reward", "choose", pair.left.id, pair.right.id, "--better", "left", "--by", by])
+    return "\n\n".join(
+        [
+            _side_in_words("Left", pair.left),
+            _side_in_words("Right", pair.right),
+            f"Answer with left, right or skip (of {pair.n_candidates:,} pairs that {by} has not seen):\n{answer}{kind}",
+        ]
+    )
+
+
+def _side_in_words(title: str, side: Side) -> str:
+    figures = ", ".join(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in side.signals.items())
+    texts = [f"{name}:\n{text}" for name, text in (("Prompt", side.prompt), ("Draft", side.output)) if text is not None]
+    return "\n".join([f"{title} ({side.id}): {figures}", *texts])
 
 
 def choose(args: argparse.Namespace) -> Result:
@@ -70,9 +115,10 @@ def choose(args: argparse.Namespace) -> Result:
 
 def weights(args: argparse.Namespace) -> Result:
     """Fitted weights, how loose they are, and the variants' strengths."""
+    text = text_of(args.design)
     with opened(args) as place:
         loop = loop_of(place.store, args.loop)
-        design = find_design(place.store, loop, args.design)
+        design = chosen_design(args.design, text, place, loop)
         fit = fit_choices(place.store, loop, design, kind=ChoiceKind(args.kind), actors=args.by)
         found = variant_strengths(place.store, loop, actors=args.by)
     try:
@@ -93,9 +139,10 @@ def weights(args: argparse.Namespace) -> Result:
 
 def estimate(args: argparse.Namespace) -> Result:
     """The estimate by every method, or the refusal."""
+    text = text_of(args.design)
     with opened(args) as place:
         loop = loop_of(place.store, args.loop)
-        design = find_design(place.store, loop, args.design)
+        design = chosen_design(args.design, text, place, loop)
         found = off_policy(place.store, loop, design, args.policy, seed=args.seed)
     return Result("\n".join(_preview_lines(found)), found._asdict())
 

@@ -54,6 +54,14 @@ class PairToJudge(NamedTuple):
     n_candidates: int
 
 
+def blind(pair: PairToJudge | None) -> dict[str, Any] | None:
+    """The pair as a judge may see it: both sides without the names of their variants."""
+    if pair is None:
+        return None
+    left, right = ({name: v for name, v in side._asdict().items() if name != "variant"} for side in pair[1:3])
+    return {"kind": pair.kind, "left": left, "right": right, "n_candidates": pair.n_candidates}
+
+
 class Recorded(NamedTuple):
     """A kept choice, with the variants that were hidden until then, and how many this person has made."""
 
