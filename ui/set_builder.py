@@ -50,7 +50,8 @@ def build(loop_id: str, designs: Mapping[str, str], variants: list[str], regions
     st.caption(ABOUT[kind, basis])
     design = st.selectbox(
         "Reward design", list(designs), key="set_design", format_func=lambda ref: designs.get(ref, ref),
-        help="Gives each draft its reward. With experts' word it only matters where a least reward is asked for.",
+        help="Gives each draft its reward; variants that break one of its guardrails are not imitated for it. With "
+        "experts' word it only matters where a least reward is asked for.",
     )  # fmt: skip
     asked: dict[str, Any] = {"kind": kind, "basis": basis} | _figures(kind, basis, usual)
     with st.expander("Which drafts", icon=":material/filter_alt:"):

@@ -41,7 +41,8 @@ def build(
     dead_band, max_rows, max_heldout_rows, max_rows_per_user, heldout_share, near, seed; `preview: true` counts
     without freezing. Completions by reward (sft, reward) leave out drafts that a person rejected and, without
     min_reward, those under the median of the drafts scored; the best rewarded come first. The answer's
-    least_reward says what was asked of a draft.
+    least_reward says what was asked of a draft. By reward, no draft of a variant that breaks a guardrail of the design
+    is imitated, chosen or called desirable.
     """
     asked = ({} if max_rows is None else {"max_rows": max_rows}) | (body or {})
     name, is_preview = asked.pop("name", None), asked.pop("preview", False)

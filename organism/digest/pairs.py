@@ -20,6 +20,7 @@ SIMILAR_PROMPT = "prompt already taken, but for case and spaces"
 REPEATED_TEXT = "prompt and completion already taken"
 OTHER_SIDE = "prompt is on the other side of the split"
 REJECTED = "rejected, so not to imitate"
+LEFT_ALONE = "no other draft of its prompt may be chosen over it"
 NOT_BEST = "another draft of the prompt earned more"
 SINGLE = "the only draft of its prompt"
 BETWEEN = "neither the best nor the worst of its prompt"
@@ -47,10 +48,11 @@ def keep(frame: pd.DataFrame, mask: pd.Series, reason: str, dropped: Counter[str
     return frame[mask]
 
 
-def imitable(frame: pd.DataFrame, dropped: Counter[str]) -> pd.DataFrame:
-    """Without the drafts that may not be imitated; each is counted under its own reason."""
-    dropped.update(frame["bar"].value_counts().to_dict())
-    return frame[frame["bar"].isna()]
+def imitable(frame: pd.DataFrame, dropped: Counter[str], *, unless: pd.Series | bool = False) -> pd.DataFrame:
+    """Without the drafts that may not be imitated, but for those that are not to be; each counted under its reason."""
+    kept = frame["bar"].isna() | unless
+    dropped.update(frame.loc[~kept, "bar"].value_counts().to_dict())
+    return frame[kept]
 
 
 def count_drafts(rows: pd.DataFrame) -> int:
@@ -85,14 +87,14 @@ def _edits_over_drafts(usable: pd.DataFrame, _: SetSettings, dropped: Counter[st
 
 
 def _best_over_worst(usable: pd.DataFrame, settings: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
-    """Preference by reward: of each prompt the best draft over the worst, if they are a margin apart."""
+    """Preference by reward: of each prompt the best draft that may be imitated over the worst, if a margin apart."""
     left = _one_side(keep(usable, usable["has_output"], NO_OUTPUT, dropped), dropped)
     n_drafts = left.groupby("prompt_key")["reward"].transform("size")
     left = keep(left, n_drafts > 1, SINGLE, dropped)
-    ranked = left.sort_values("reward", ascending=False, kind="stable")
+    ranked = _pairable(left.sort_values("reward", ascending=False, kind="stable"), dropped)
     best = ranked[~ranked["prompt_key"].duplicated()]
     worst = ranked[~ranked["prompt_key"].duplicated(keep="last")]
-    if between := len(left) - 2 * len(best):
+    if between := len(ranked) - 2 * len(best):
         dropped[BETWEEN] += between
     place_of = pd.Series(worst.index, index=worst["prompt_key"])
     other = worst.loc[place_of.loc[best["prompt_key"]]]
@@ -104,6 +106,15 @@ def _best_over_worst(usable: pd.DataFrame, settings: SetSettings, dropped: Count
     rows = keep(rows, ~rows["reads_same"], SAME_TEXT, dropped)
     rows = keep(rows, rows["gap"] >= settings.margin, UNDER_MARGIN, dropped)
     return rows.drop(columns=["gap", "reads_same"]).sort_values("place").reset_index(drop=True)
+
+
+def _pairable(ranked: pd.DataFrame, dropped: Counter[str]) -> pd.DataFrame:
+    """The drafts of prompts where one that may be imitated stands over another; one that may not can only be worst."""
+    is_worst = ~ranked["prompt_key"].duplicated(keep="last")
+    may_lose = is_worst & ranked["bar"].isna().groupby(ranked["prompt_key"]).transform("any")
+    left = imitable(ranked, dropped, unless=may_lose)
+    n_drafts = left.groupby("prompt_key")["reward"].transform("size")
+    return keep(left, n_drafts > 1, LEFT_ALONE, dropped)
 
 
 def _labeled_answers(usable: pd.DataFrame, _: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
@@ -121,10 +132,11 @@ def _labeled_answers(usable: pd.DataFrame, _: SetSettings, dropped: Counter[str]
 
 
 def _labeled_rewards(usable: pd.DataFrame, settings: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
-    """Unpaired by reward: drafts above the band are desirable, those under it are not."""
+    """Unpaired by reward: drafts above the band are desirable if they may be imitated, those under it are not."""
     left = keep(usable, usable["has_output"], NO_OUTPUT, dropped)
     outside = (left["reward"] - settings.threshold).abs() >= max(settings.dead_band / 2, 1e-12)
     left = keep(left, outside, IN_DEAD_BAND, dropped)
+    left = imitable(left, dropped, unless=left["reward"] < settings.threshold)
     left = left.assign(text_key=left["output_key"], label=left["reward"] > settings.threshold)
     left = _texts_once(_one_side(left, dropped), dropped)
     return _rows(left, text="output", label=left["label"])

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from organism.digest.designs import check_design
-from organism.digest.flow import live_design
+from organism.digest.flow import check_guardrails, live_design
+from organism.digest.guardrails import barred
 from organism.digest.leakage import NearPair, near_pairs
 from organism.digest.row_rewards import rewards
 from organism.digest.training_sets import LEAKED, Choice, check_choice, choose, least_reward, rows_hash
@@ -185,7 +186,8 @@ def _draft(store: Store, loop_id: str, settings: SetSettings, design: RewardDesi
     is_measured = all(spec.signal in known and known[spec.signal].removed_at is None for spec in design.signals)
     candidates["reward"] = _rewards(store, loop_id, design, candidates["interaction_id"]) if is_measured else math.nan
     say(0.6, "Choosing rows")
-    choice = choose(candidates, settings)
+    broken = () if by_expert else barred(check_guardrails(store, loop_id, design))
+    choice = choose(candidates, settings, broken=broken)
     say(0.7, "Reading the chosen texts")
     texts = _texts(store, candidates, choice.rows)
     say(0.8, "Looking for training prompts that nearly repeat a held-out one")

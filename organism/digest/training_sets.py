@@ -19,6 +19,7 @@ NO_USER = "no user named"
 NO_PROMPT = "no prompt"
 NO_REWARD = "no reward under this design"
 LOW_REWARD = "reward under the least one"
+BREAKS = " breaks a guardrail"
 UNDER_MEDIAN = "reward under the median of the drafts scored"
 OTHER_DATES = "outside the dates"
 OTHER_VARIANT = "another variant"
@@ -68,15 +69,16 @@ def is_heldout(user_key: str, share: float) -> bool:
     return int.from_bytes(digest) < share * 2**64
 
 
-def choose(candidates: pd.DataFrame, settings: SetSettings) -> Choice:
+def choose(candidates: pd.DataFrame, settings: SetSettings, *, broken: Collection[str] = ()) -> Choice:
     """Split the candidates (newest first; the columns of `read_candidates`, and reward) by user.
 
     A prompt stands on one side only, that of its newest row. Rows are taken newest first up to the limits; training
-    rows that imitate drafts, best rewarded first. The seed shuffles the order of the training rows.
+    rows that imitate drafts, best rewarded first. The seed shuffles the order of the training rows. No draft of the
+    variants in `broken`, which break a guardrail of the design, is imitated for its reward.
     """
     dropped: Counter[str] = Counter()
     least = least_reward(candidates, settings)
-    barred = candidates.assign(bar=_bars(candidates))
+    barred = candidates.assign(bar=_bars(candidates, broken))
     left = _usable(_asked_for(barred, settings, dropped), settings, least, dropped)
     users = {user: is_heldout(user, settings.heldout_share) for user in left["user_key"].unique()}
     left = left.assign(is_heldout=left["user_key"].map(users).astype(bool))
@@ -142,10 +144,11 @@ def _asked_for(candidates: pd.DataFrame, settings: SetSettings, dropped: Counter
     return left
 
 
-def _bars(candidates: pd.DataFrame) -> pd.Series:
-    """Why each draft's text may not be imitated; None where it may."""
-    rejected = candidates["answer"] == FeedbackKind.REJECT
-    return pd.Series(None, candidates.index, dtype=object).mask(rejected, pairs.REJECTED)
+def _bars(candidates: pd.DataFrame, broken: Collection[str]) -> pd.Series:
+    """Why each draft's text may not be imitated for its reward; None where it may. A person's word comes first."""
+    variants = candidates["variant"]
+    bars = (variants + BREAKS).where(variants.isin(list(broken)), None).astype(object)
+    return bars.mask(candidates["answer"] == FeedbackKind.REJECT, pairs.REJECTED)
 
 
 def _usable(

@@ -166,6 +166,55 @@ def test_a_rejected_draft_is_never_imitated_however_much_it_earned(store, events
     assert rejected not in set(rows["interaction_id"])
 
 
+CHEAP = RewardDesign(name="cheap", signals=FAST.signals, constraints=(Constraint("cost_usd", at_most=0.001),))
+
+
+def test_variants_that_break_a_guardrail_are_not_imitated(store, events):
+    for n, user in enumerate(USERS):
+        drafted(events, user, f"good {n}", 500.0)
+        drafted(events, user, f"dear {n}", 10.0, variant_id="dear", cost_usd=0.01)
+    for n in range(3):
+        drafted(events, TRAINERS[n], f"few {n}", 10.0, variant_id="unsure", cost_usd=0.01)
+    refused = drafted(events, TRAINERS[0], "refused too", 10.0, variant_id="dear", cost_usd=0.01)
+    events.answer(refused, "reject", at=NOW)
+    events.write()
+    built, rows = rows_of(store, events.loop_id, CHEAP, basis=Basis.REWARD, min_reward=0.0)
+    assert built.dropped == {"dear breaks a guardrail": 40, "rejected, so not to imitate": 1}
+    assert sum(rows.index.str.startswith("few")) == 3, "unsure is not broken"
+    labels = {"kind": DatasetKind.UNPAIRED, "basis": Basis.REWARD, "threshold": 0.3}
+    seen = preview(store, events.loop_id, SetSettings(**labels), design=CHEAP)
+    assert seen.dropped == built.dropped
+    free, _ = rows_of(store, events.loop_id, FAST, basis=Basis.REWARD, min_reward=0.0)
+    assert free.dropped == {"rejected, so not to imitate": 1}, "a design without guardrails bars nobody"
+
+
+def test_a_draft_that_may_not_be_imitated_can_lose_a_pair_but_not_win_it(store, events):
+    def dear(user, prompt, latency):
+        drafted(events, user, prompt, latency, variant_id="dear", cost_usd=0.01)
+
+    def three(user, prompt):
+        dear(user, prompt, 100.0)
+        drafted(events, user, prompt, 300.0)
+        dear(user, prompt, 900.0)
+
+    enough(events, three)
+    for n, user in enumerate(USERS):
+        dear(user, f"alone {n}", 500.0)
+    dear(TRAINERS[0], "best may not win", 100.0)
+    drafted(events, TRAINERS[0], "best may not win", 900.0)
+    dear(TRAINERS[0], "both dear", 100.0)
+    dear(TRAINERS[0], "both dear", 900.0)
+    events.write()
+    built, rows = rows_of(store, events.loop_id, CHEAP, **PAIRS)
+    assert built.dropped == {
+        "dear breaks a guardrail": 33,
+        "no other draft of its prompt may be chosen over it": 1,
+        "the only draft of its prompt": 40,
+    }
+    assert rows["reward"].to_numpy() == pytest.approx(0.7)
+    assert rows["rejected_reward"].to_numpy() == pytest.approx(0.1)
+
+
 def test_without_a_least_reward_drafts_under_the_median_are_not_imitated(store, events):
     latencies = iter([100.0, 300.0, 700.0] * 30)
     for n in range(90):
