@@ -69,7 +69,7 @@ def drafted(loop: runtime.Loop, live: RewardDesign) -> RewardDesign:
                 f"Live: version {version}" if version else "Live: the default", icon=":material/bolt:", color="green"
             )
             if loop.is_synthetic:
-                st.badge("Simulated people", icon=":material/biotech:", color="orange")
+                cards.simulated_badge()
         st.caption(literal(live.note + (f" ({live.author})" if live.author else "")))
     base = reward_draft.base_of(live)
     start = st.container()

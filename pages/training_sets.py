@@ -77,7 +77,7 @@ with st.container(border=True):
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(literal(chosen.name), anchor=False, width="content")
         if loop.is_synthetic:
-            st.badge("Simulated people", icon=":material/biotech:", color="orange")
+            cards.simulated_badge()
     st.caption(
         f"{KINDS[chosen.kind]}. Frozen {charts.at(chosen.created_at)} UTC as `{chosen.content_hash[:12]}`: the same "
         "answers and settings give the same hash on any machine."

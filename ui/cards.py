@@ -96,6 +96,11 @@ def verdict_banner(verdict: Verdict, sentence: str, detail: str = "") -> None:
             st.caption(detail)
 
 
+def simulated_badge() -> None:
+    """Said beside whatever rests on simulated people."""
+    st.badge("Simulated people", icon=":material/biotech:", color="orange")
+
+
 def run_badge(status: RunStatus) -> None:
     """A run's status as an icon and a word."""
     color, icon = STATUSES[status]
