@@ -6,15 +6,17 @@ from typing import Any
 import pandas as pd
 
 from organism.cli.commands import loop_of, opened
-from organism.cli.designs import design_of, read_design
+from organism.cli.designs import REF, chosen_design, design_of, read_design, text_of
 from organism.cli.output import Result, table
 from organism.config import utcnow
 from organism.digest.design_diff import bounds_in_words, diff
 from organism.digest.design_files import document, to_toml
-from organism.digest.designs import group_of, number
-from organism.digest.designs_flow import find_design, list_designs
+from organism.digest.designs import DEFAULT_DESIGN, group_of, number
+from organism.digest.designs_flow import LIVE, find_design, list_designs
 from organism.digest.flow import save_design, what_if
+from organism.digest.presets import PRESETS
 from organism.digest.what_if import Bounds, WhatIf
+from organism.errors import InputError
 from organism.records import RewardDesign
 
 
@@ -31,11 +33,11 @@ def add_to(command: Any) -> None:
     leaf.add_argument("after", metavar="B")
     leaf = command("save", save, "keep a design as the next version and make it live")
     leaf.add_argument("file", metavar="FILE", help="a .toml or .json file, or - for standard input")
-    leaf.add_argument("--note", help="one sentence: what should get better (default: the file's note)")
+    leaf.add_argument("--note", help="one sentence: what should get better (default: the file's own)")
     leaf.add_argument("--by", metavar="NAME", help="who saves it (default: the file's author)")
     leaf.add_argument("--name", help="the design's name (default: the file's)")
     leaf = command("what-if", try_out, "try a design on the history without saving it")
-    leaf.add_argument("file", metavar="FILE", help="a .toml or .json file, or - for standard input")
+    leaf.add_argument("ref", nargs="?", default=LIVE, metavar="REF|FILE", help=REF)
     leaf.add_argument("--control", metavar="V", help="the variant to compare with (default: the base's)")
 
 
@@ -83,7 +85,7 @@ def save(args: argparse.Namespace) -> Result:
             name=design.name if args.name is None else args.name,
             signals=design.signals,
             constraints=design.constraints,
-            note=design.note if args.note is None else args.note,
+            note=_own_note(design) if args.note is None else args.note,
             author=design.author if args.by is None else args.by,
         )
         done = save_design(place.store, loop, named, now=utcnow())
@@ -95,12 +97,22 @@ def save(args: argparse.Namespace) -> Result:
     return Result(text, done._asdict())
 
 
+def _own_note(design: RewardDesign) -> str:
+    """The file's note, if its writer wrote one: that of a design to start from does not say why this one was saved."""
+    shipped = {preset.note: name for name, preset in PRESETS.items()} | {DEFAULT_DESIGN.note: DEFAULT_DESIGN.name}
+    start = shipped.get(design.note.strip())
+    if start is None and design.note.strip():
+        return design.note
+    whose = f"the file's note is still that of the design {start}" if start else "the file has no note"
+    raise InputError(f'{whose}; say in one sentence what should get better: --note "…"')
+
+
 def try_out(args: argparse.Namespace) -> Result:
     """Rewards by variant, differences from the control, the nearest flip, coverage, warnings."""
-    text = read_design(args.file)
+    text = text_of(args.ref)
     with opened(args) as place:
         loop = loop_of(place.store, args.loop)
-        found = what_if(place.store, loop, design_of(text, args.file, place, loop), control=args.control)
+        found = what_if(place.store, loop, chosen_design(args.ref, text, place, loop), control=args.control)
     return Result(_report(found), found._asdict())
 
 

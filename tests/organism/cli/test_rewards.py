@@ -168,9 +168,35 @@ def test_a_bad_file_is_exit_2_with_one_sentence(reward: Shell, tmp_path: Path, o
         assert said in reward.refused(*words)
 
 
+def test_what_if_takes_a_design_by_its_name_as_well(reward: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "balanced.toml"
+    file.write_text(reward("show", "balanced", "--toml"))
+    assert reward.data("what-if", "balanced") == reward.data("what-if", str(file))
+    assert reward.data("what-if")["design_id"] == reward.data("show", "live")["reward_design_id"]
+
+
+def test_a_note_that_nobody_wrote_is_not_kept(reward: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "design.toml"
+    text = reward("show", "balanced", "--toml")
+    file.write_text(text)
+    said = reward.refused("save", str(file))
+    assert "still that of the design balanced" in said
+    assert "--note" in said
+    note = next(line for line in text.splitlines() if line.startswith("note"))
+    file.write_text(text.replace(note, 'note = ""'))
+    assert "the file has no note; say in one sentence what should get better: --note" in reward.refused(
+        "save", str(file)
+    )
+    assert reward.data("list")["saved"] == []
+    file.write_text(text.replace(note, 'note = "Fewer rewrites"'))
+    reward("save", str(file))
+    assert reward.data("list")["saved"][0]["note"] == "Fewer rewrites"
+
+
 def test_what_is_not_there_is_exit_2_with_what_is(reward: Shell, tmp_path: Path) -> None:
     assert "reward show live --toml" in reward.refused("what-if", str(tmp_path / "none.toml"))
-    assert "cannot be read" in reward.refused("what-if", str(tmp_path))
+    assert "cannot be read" in reward.refused("save", str(tmp_path), "--note", "x")
+    assert "no reward design is called" in reward.refused("what-if", str(tmp_path))
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
     assert "not UTF-8" in reward.refused("what-if", str(tmp_path / "b.toml"))
     assert "there are: live, price" in reward.refused("show", "nobody")
@@ -179,4 +205,4 @@ def test_what_is_not_there_is_exit_2_with_what_is(reward: Shell, tmp_path: Path)
     file.write_text(reward("show", "price", "--toml"))
     assert "can be: base, tuned" in reward.refused("what-if", str(file), "--control", "nobody")
     assert "what should get better" in reward.refused("save", str(file), "--note", "")
-    assert "has no name" in reward.refused("save", str(file), "--name", "")
+    assert "has no name" in reward.refused("save", str(file), "--note", "x", "--name", "")
