@@ -210,7 +210,13 @@ def _wanted(settings: SetSettings) -> str:
     return "prompts that were drafted at least twice, with rewards further apart than the margin,"
 
 
-def _cure(settings: SetSettings, dropped: Collection[str]) -> str:
+def _cure(settings: SetSettings, dropped: Mapping[str, int]) -> str:
+    if alone := dropped.get(pairs.SINGLE):
+        return (
+            f"A pair needs several drafts of the same prompt, and {alone:,} here "
+            f"{'is' if alone == 1 else 'are'} the only draft of theirs. Send several interactions with the same prompt (and user), each with its own output, or "
+            "build the pairs from what experts did (basis expert)."
+        )
     if {UNDER_MEDIAN, LOW_REWARD} & set(dropped):
         return "Ask for a lower least reward, widen the filters or collect more feedback, then build the set again."
     if settings == SetSettings(max_rows=settings.max_rows, max_heldout_rows=settings.max_heldout_rows):

@@ -67,6 +67,7 @@ def test_a_set_that_cannot_be_built_is_one_sentence_on_the_form(full: Path, visi
     app.button(key="set_freeze").click().run()
     assert not app.exception
     assert "drafted at least twice" in app.error[0].value
+    assert "Send several interactions with the same prompt" in app.error[0].value
     assert len(list_sets(runtime.store(), loop_id())) == 1
 
 

@@ -326,6 +326,12 @@ def test_bad_input_is_a_sentence_with_what_to_do(store, events):
     refused(DesignError, "leaves no room on both sides", threshold=0.9, dead_band=0.4)
     refused(DesignError, "a least reward of 2 is out of range", min_reward=2.0)
     refused(DesignError, "wanted at least 20 prompts that were drafted at least twice", **PAIRS)
+    refused(
+        DesignError, "30 here are the only draft of theirs. Send several interactions with the same prompt", **PAIRS
+    )
+    assert "or build the pairs from what experts did (basis expert)" in (
+        preview(store, events.loop_id, SetSettings(**PAIRS), design=FAST).objection
+    )
     refused(DesignError, "no user is held out", heldout_share=0.0001)
     gone = RewardDesign(name="gone", signals=(SignalSpec("vendor_score", 1, 0, 1),))
     refused(DesignError, "vendor_score", design=gone, basis=Basis.REWARD)
