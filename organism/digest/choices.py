@@ -175,7 +175,7 @@ def design_from(fit: ChoiceFit, design: RewardDesign) -> RewardDesign:
     signals = tuple(spec._replace(weight=round(found[spec.signal] or 0.0, 4)) for spec in design.signals)
     clipped = [weight.signal for weight in fit.weights if weight.weight < 0]
     loose = sum(weight.holds_zero or weight.is_wide for weight in fit.weights)
-    note = f"Weights from {fit.n_pairs} choices, {loose} of {len(fit.weights)} still loose"
+    note = f"Weights from {fit.n_pairs} choices" + (f", {loose} of {len(fit.weights)} still loose" if loose else "")
     note += f"; set to 0: {', '.join(clipped)}" if clipped else ""
     return replace(design, name=f"{design.name} from choices"[:80], signals=signals, note=note, author="")
 
