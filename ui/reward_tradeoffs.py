@@ -8,7 +8,7 @@ import streamlit as st
 from organism.digest.designs import groups_present, weighted
 from organism.digest.flow import signal_moments
 from organism.digest.pareto import on_front, variant_profiles
-from organism.digest.rank_changes import rank_changes
+from organism.digest.rank_changes import moves, places
 from organism.digest.rewards import VariantReward, rewards_by_variant
 from organism.store.interactions import read_drafts
 from organism.store.signals import read_signal_rows
@@ -92,7 +92,8 @@ def _changes(desk: Desk) -> None:
         return
     named = tuple(sorted({spec.signal for design in (desk.live, desk.draft) for spec in design.signals}))
     rows = runtime.hold(read_signal_rows, desk.loop.loop_id, named, limit=ROWS_LIMIT)
-    moved = rank_changes(rows, desk.live, desk.draft)
+    placed = places(rows, desk.live, desk.draft)
+    moved = moves(placed)
     if moved.empty:
         st.caption("No draft changes its place: the two designs rank the history alike.")
         return
@@ -125,7 +126,7 @@ def _changes(desk: Desk) -> None:
         },
         alt="Interactions whose rank changes most between the live design and the draft",
     )
-    st.caption(f"Of {len(rows):,} drafts, those that move most. Select a row to read it.")
+    st.caption(f"Of {len(placed):,} drafts that both designs score, those that move most. Select a row to read it.")
     if chosen := picked.selection.rows:
         _read(moved.iloc[chosen[0]])
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from organism.digest.rank_changes import rank_changes
+from organism.digest.rank_changes import places, rank_changes
 from organism.records import RewardDesign, SignalSpec
 
 ROWS = pd.DataFrame(
@@ -30,6 +30,7 @@ def test_the_cheapest_draft_falls_when_only_acceptance_counts() -> None:
 
 def test_a_row_that_a_design_cannot_score_has_no_place() -> None:
     assert "d" not in set(rank_changes(ROWS, design(1, 0), design(0, 1))["interaction_id"])
+    assert len(places(ROWS, design(1, 0), design(0, 1))) == 3, "the others are ranked among those with one"
 
 
 def test_the_same_design_moves_nothing_and_no_rows_are_no_error() -> None:
