@@ -108,7 +108,8 @@ def presets(found: Mapping[str, RewardDesign], draft_id: str, live: RewardDesign
         key="preset",
         on_change=go,
         wrap=True,
-        help="Presets take their anchors from this loop's own data: its 5th and 95th percentiles.",
+        help="Presets take their anchors from this loop's own data: its 5th and 95th percentiles. "
+        "An older version is picked below, under Saved versions.",
     )
 
 

@@ -1,17 +1,19 @@
-"""The saved versions of a design, and what changed between two of them."""
+"""The saved versions of a design, what changed between two of them, and the way back to an older one."""
 
 import pandas as pd
 import streamlit as st
 
 from organism.digest.design_diff import diff
+from organism.digest.flow import live_design
 from organism.store.reward_designs import Saved, read_saved
 from ui import runtime
+from ui.reward_draft import start_from
 from ui.words import literal
 
 
 @st.fragment
 def saved_versions(loop_id: str) -> None:
-    """The table of versions, newest first, and the difference between two in words."""
+    """The table of versions, newest first, the difference between two in words, and one to start from."""
     saved = {kept.version: kept for kept in runtime.read(read_saved, loop_id)}
     if not saved:
         return
@@ -25,6 +27,16 @@ def saved_versions(loop_id: str) -> None:
         before = st.selectbox(
             "with", list(names), index=1, format_func=names.__getitem__, key="compare_before", width=260
         )
+        chosen = st.button(
+            f"Start from version {before}",
+            icon=":material/history:",
+            key="start_from_version",
+            on_click=start_from,
+            args=(saved[before].design, runtime.read(live_design, loop_id)),
+            help="Makes it your draft. It goes live when you save it, as the next version.",
+        )
+    if chosen:
+        st.rerun()  # The draft stands in another fragment.
     lines = diff(saved[before].design, saved[after].design)
     st.markdown("\n".join(f"- {literal(line)}" for line in lines) if lines else "These two are the same recipe.")
 

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from organism.config import DEMO_LOOP, utcnow
-from organism.digest.design_files import to_link
+from organism.digest.design_files import from_link, to_link
 from organism.digest.designs import DEFAULT_DESIGN, group_weights
 from organism.digest.flow import live_design, save_design
 from organism.digest.signals_flow import define_signal, remove_signal
@@ -142,6 +142,14 @@ def test_a_variant_that_breaks_a_guardrail_may_not_win(full: Path, visit: Visit)
     assert "scribe-1 may not win" in said(app)
 
 
+def test_only_drafts_that_both_designs_score_are_counted_as_ranked(empty: Path, visit: Visit) -> None:
+    drafts(n_users=3, variants=("base", "tuned"))
+    drafts(n_users=2, variants=("unanswered",), answered=False)
+    app = visit("reward", view="Trade-offs", w_performance="0.0")
+    assert not app.exception
+    assert "Of 12 drafts that both designs score" in said(app)
+
+
 def test_one_variant_alone_is_told_so(empty: Path, visit: Visit) -> None:
     drafts(n_users=3, variants=("base",))
     app = visit("reward")
@@ -198,6 +206,22 @@ def test_two_saved_versions_are_compared_in_words(full: Path, visit: Visit) -> N
     assert "\\+ ttft\\_ms 0\\.30" in said(app)
     app.selectbox(key="compare_before").set_value(2).run()
     assert "These two are the same recipe." in said(app)
+
+
+def test_an_older_version_becomes_the_draft(full: Path, visit: Visit) -> None:
+    visit("reward")
+    store, now = runtime.store(), utcnow()
+    older = replace(DEFAULT_DESIGN, note="First")
+    save_design(store, loop_id(), older, now=now)
+    save_design(store, loop_id(), replace(SPEEDY, note="Faster"), now=now)
+    app = visit("reward")
+    assert app.slider(key="w_performance").value == 0.5
+    app.button(key="start_from_version").click().run()
+    assert not app.exception
+    assert app.slider(key="w_performance").value == 0.2
+    assert "− ttft\\_ms 0\\.30" in said(app)
+    assert not app.button(key="save_version").disabled
+    assert from_link(app.query_params["draft"]).id == older.id
 
 
 def test_a_signal_in_sql_is_defined_on_the_page_and_removed_again(full: Path, visit: Visit) -> None:
