@@ -11,6 +11,8 @@ from organism.errors import OrganismError
 from ui import cards, designs, runtime, validity, validity_charts
 from ui.words import literal, sentence
 
+WARNED = {Word.OPPOSITE: "Predicts the opposite", Word.SPURIOUS: "Spurious, only between versions"}
+
 cards.head(
     "Is this the right reward?",
     "A reward is right as far as it orders drafts as the late outcomes and people do, within each version; and a "
@@ -118,11 +120,14 @@ if found.reward:
         )
         single = validity.named([p for p in found.signals if p.outcome == outcome], "subject")
         if single["within"].notna().any() or single["overall"].notna().any():
-            spurious = list(single.loc[single["word"] == Word.SPURIOUS, "subject"])
-            words = f"Spurious, only between versions: {', '.join(spurious)}." if spurious else "No signal is spurious."
+            words = " ".join(
+                f"{words}: {', '.join(found_so)}."
+                for word, words in WARNED.items()
+                if len(found_so := single.loc[single["word"] == word, "subject"])
+            )
             cards.chart(
                 runtime.figure(validity_charts.correlations, single, about=(*about, outcome)),
-                words,
+                words or "No signal is spurious, and none predicts the opposite.",
                 single,
                 "signals_and_outcome",
             )

@@ -1,7 +1,7 @@
 """The charts of "Is this the right reward?": pure functions from a table and a palette to a figure.
 
 What counts is filled (within versions), what stands beside it is hollow and slate (over all). A word has one color
-everywhere: predicts teal, spurious red, says nothing amber, cannot say gray.
+everywhere: predicts teal, the opposite violet, spurious red, says nothing amber, cannot say gray.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from ui.charts import Palette, blank, whiskers
 OFFSET = 0.16
 SHORT: Mapping[str, str] = {
     Word.PREDICTS: "predicts",
+    Word.OPPOSITE: "the opposite",
     Word.SPURIOUS: "spurious",
     Word.NOT_WITHIN: "says nothing",
     Word.CANNOT_SAY: "cannot say",
@@ -25,6 +26,7 @@ def inks(palette: Palette) -> Mapping[str, str]:
     """The color of each word."""
     return {
         Word.PREDICTS: palette.treatment,
+        Word.OPPOSITE: palette.others[0],
         Word.SPURIOUS: palette.bad,
         Word.NOT_WITHIN: palette.warn,
         Word.CANNOT_SAY: palette.muted,

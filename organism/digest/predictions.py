@@ -25,6 +25,7 @@ class Word(StrEnum):
     """What one outcome says about the reward, or about one signal."""
 
     PREDICTS = "predicts"
+    OPPOSITE = "predicts the opposite"
     NOT_WITHIN = "does not predict within versions"
     SPURIOUS = "predicts only between versions: spurious"
     CANNOT_SAY = "cannot say"
@@ -36,11 +37,12 @@ RULES = (
         "them does not vary within any version"
     ),
     f"{Word.PREDICTS}: the interval of the rank correlation within versions lies above 0",
+    f"{Word.OPPOSITE}: that interval lies below 0, whatever the correlation over all",
     (
         f"{Word.SPURIOUS}: over all interactions the interval lies above 0, within versions it does not, and it lies "
         "below the correlation over all"
     ),
-    f"{Word.NOT_WITHIN}: the interval within versions lies below {SMALL}; below 0, the reward runs against the outcome",
+    f"{Word.NOT_WITHIN}: the interval within versions lies below {SMALL}",
     f"{Word.CANNOT_SAY}: otherwise, since the interval holds both 0 and {SMALL}",
 )
 
@@ -69,6 +71,8 @@ def word_of(found: RankCorrelation) -> Word:
         return Word.CANNOT_SAY
     if within.low > 0:
         return Word.PREDICTS
+    if within.high < 0:
+        return Word.OPPOSITE
     if overall.estimate is not None and overall.low is not None and overall.low > 0 and within.high < overall.estimate:
         return Word.SPURIOUS
     return Word.NOT_WITHIN if within.high < SMALL else Word.CANNOT_SAY
@@ -148,8 +152,8 @@ def _sentence(subject: str, outcome: str, word: Word, found: RankCorrelation, *,
             return f"Within versions more of {who} goes with more of {spoken(outcome)}: {figures}."
         case Word.SPURIOUS:
             return f"More of {who} goes with {spoken(outcome)} only because some versions have more of both: {figures}."
-        case Word.NOT_WITHIN if found.within.high is not None and found.within.high < 0:
-            return f"Within versions {who} runs against {spoken(outcome)}: {figures}."
+        case Word.OPPOSITE:
+            return f"Within versions more of {who} goes with less of {spoken(outcome)}: {figures}."
         case Word.NOT_WITHIN:
             return f"Within versions {who} says next to nothing about {spoken(outcome)}: {figures}."
     if found.n_rows < MIN_ROWS or found.n_users < MIN_USERS:

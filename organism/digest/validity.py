@@ -174,10 +174,12 @@ def _answer(
 
 
 def _why_not(prediction: Prediction) -> str:
-    high = prediction.correlation.within.high
-    if prediction.word == Word.SPURIOUS:
-        return "only between versions"
-    return "runs against it" if high is not None and high < 0 else "next to nothing within versions"
+    match prediction.word:
+        case Word.SPURIOUS:
+            return "only between versions"
+        case Word.OPPOSITE:
+            return "it predicts the opposite"
+    return "next to nothing within versions"
 
 
 def _listed(words: Sequence[str]) -> str:

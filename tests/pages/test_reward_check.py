@@ -93,6 +93,16 @@ def test_no_outcomes_and_one_user_are_sentences_and_no_complaint(empty: Path, vi
     assert "one version only" in text
 
 
+def test_a_signal_that_predicts_the_opposite_is_named(empty: Path, visit: Visit) -> None:
+    fill(clinic(0, n_users=24))
+    wrong = RewardDesign(name="wrong", signals=(SignalSpec("written_share", 1.0, 1.0, 0.0),))
+    app = visit("reward_check", draft=to_link(wrong))
+    assert not app.exception
+    text = said(app).replace("\\", "")
+    assert "**Predicts the opposite.** Within versions more of the reward goes with less of signed" in text
+    assert "Predicts the opposite: written_share." in text
+
+
 def test_another_outcome_is_picked_for_calibration_and_signals(empty: Path, visit: Visit) -> None:
     fill(clinic(0, n_users=24))
     app = visit("reward_check")

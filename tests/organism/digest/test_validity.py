@@ -71,6 +71,16 @@ def test_a_reward_for_what_the_outcome_ignores_is_not_right():
     assert "There is one version only" in " ".join(found.notes)
 
 
+def test_a_reward_that_runs_surely_against_the_outcome_is_said_to_predict_the_opposite():
+    wrong = RewardDesign(name="wrong", signals=(SignalSpec("written_share", 1.0, worst=1.0, best=0.0),))
+    found = of(clinic(0), wrong)
+    signed = next(p for p in found.reward if p.outcome == "outcome.signed")
+    assert signed.word is Word.OPPOSITE
+    assert "Within versions more of the reward goes with less of signed" in signed.sentence
+    assert found.answer is Answer.NO
+    assert "signed (it predicts the opposite)" in found.sentence
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_spurious_signal_fails_though_it_correlates_over_all(seed):
     rows = with_vendor_score(clinic(seed), seed)
@@ -171,7 +181,8 @@ def correlation(overall: tuple[float, float, float], within: tuple[float, float,
         ((0.4, 0.3, 0.5), (0.02, -0.04, 0.08), Word.SPURIOUS),
         ((0.4, 0.3, 0.5), (0.3, -0.1, 0.7), Word.CANNOT_SAY),
         ((0.02, -0.04, 0.08), (0.02, -0.04, 0.08), Word.NOT_WITHIN),
-        ((-0.3, -0.4, -0.2), (-0.3, -0.4, -0.2), Word.NOT_WITHIN),
+        ((-0.3, -0.4, -0.2), (-0.3, -0.4, -0.2), Word.OPPOSITE),
+        ((0.4, 0.3, 0.5), (-0.3, -0.4, -0.2), Word.OPPOSITE),
         ((0.0, -0.3, 0.3), (0.0, -0.3, 0.3), Word.CANNOT_SAY),
     ],
 )
