@@ -174,5 +174,6 @@ else:
                 icon=":material/download:",
                 on_click="ignore",
                 key=f"download_{form}",
-                help="In the columns that TRL's trainers take, both sides, with the ids of where each row came from.",
+                help="In the columns that TRL's trainers take, both sides, with the ids of where each row came from. "
+                "Where experts decided, draft_reward is what the draft earned that they answered, not their text.",
             )

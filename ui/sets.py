@@ -7,6 +7,7 @@ import streamlit as st
 
 from organism.digest.composition import Composition
 from organism.digest.set_reading import FrozenSet
+from organism.digest.training_settings import Basis
 from organism.measures.acceptance import retained_runs
 from organism.records import DatasetKind
 from ui import cards, runtime, set_charts
@@ -39,7 +40,7 @@ def composition(header: FrozenSet, parts: Composition) -> None:
             runtime.figure(set_charts.users, parts.users, about=about), takeaway, parts.users, "training_set_users"
         )
     with right.container(border=True, height="stretch"):
-        st.header("By reward", anchor=False)
+        st.header("By reward" if header.basis is Basis.REWARD else "By reward of the draft", anchor=False)
         _rewards(header, parts.rewards, parts.mean_reward)
 
 
@@ -49,6 +50,8 @@ def _rewards(header: FrozenSet, rewards: pd.DataFrame, mean: float | None) -> No
         return
     total = rewards[["train", "heldout"]].sum(axis=1)
     of = "chosen drafts" if header.kind is DatasetKind.PREFERENCE else "drafts"
+    if header.basis is Basis.EXPERT:
+        of = "answered drafts"
     takeaway = f"The {of} of {int(total.sum()):,} rows earned {mean:.3f} on average."
     figure = runtime.figure(set_charts.reward_spread, rewards, about=(header.dataset_id,))
     cards.chart(figure, takeaway, rewards, "training_set_rewards")
@@ -114,13 +117,14 @@ def example(header: FrozenSet, row: pd.Series, *, is_synthetic: bool) -> None:
         ids += [("rejected interaction", "rejected_interaction_id"), ("its feedback", "rejected_feedback_id")]
     known = [f"{name} `{row[column]}`" for name, column in ids if isinstance(row[column], str)]
     who = "simulated user" if is_synthetic else "user"
-    st.caption(f"From {who} {literal(row['user_key'])}: {', '.join(known)}")
+    earned = header.basis is Basis.EXPERT and not pd.isna(row["reward"])
+    draft = f" The draft that was answered earned {row['reward']:.3f} (draft_reward)." if earned else ""
+    st.caption(f"From {who} {literal(row['user_key'])}: {', '.join(known)}.{literal(draft)}")
 
 
 def _earned(reward: Any, header: FrozenSet) -> str:
     """The reward of the draft; the text of an expert has none of its own."""
-    asked = header.settings or {}
-    return "" if pd.isna(reward) or asked.get("basis") != "reward" else f", reward {reward:.3f}"
+    return "" if pd.isna(reward) or header.basis is Basis.EXPERT else f", reward {reward:.3f}"
 
 
 def _text(place: Any, title: str, text: str, runs: list[tuple[int, int]], color: str) -> None:

@@ -62,7 +62,10 @@ def build(
 def dataset(
     store: StoreOf, loop: LoopOf, dataset_id: str, examples: Annotated[int, Query(ge=0, le=200)] = 5
 ) -> JSONResponse:
-    """Its header with settings, drops and leakage; its composition; the first rows of each side."""
+    """Its header with settings, drops and leakage; its composition; the first rows of each side.
+
+    A row's reward is called draft_reward where experts' word decided: the draft earned it, not the person's text.
+    """
     found = describe(store, loop, dataset_id, n_examples=examples)
     parts = {"composition": found.composition, "examples": found.examples}
     return JSONResponse(plain(found.header._asdict() | parts))
@@ -72,7 +75,11 @@ def dataset(
 def download(
     store: StoreOf, loop: LoopOf, dataset_id: str, format: str = FileForm.JSONL, split: str | None = None
 ) -> Response:
-    """One file: jsonl or parquet; of one split (train, heldout) or of both."""
+    """One file: jsonl or parquet; of one split (train, heldout) or of both.
+
+    `reward` and `rejected_reward` are of the texts beside them; `draft_reward`, in sets by experts, is of the draft
+    that the person answered.
+    """
     content = export(store, loop, dataset_id, form=format, split=split)
     header = find_set(store, loop, dataset_id)
     name = f"{header.kind}-{header.content_hash[:12]}{f'-{split}' if split else ''}.{format}"

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from organism.digest.training_settings import Basis
 from organism.records import DatasetKind
 
 
@@ -26,19 +27,25 @@ TRL_COLUMNS = {
 }
 """What SFTTrainer, DPOTrainer and KTOTrainer read: docs of TRL, "Dataset formats and types"."""
 
-_TYPES = {"label": pa.bool_(), "reward": pa.float64(), "rejected_reward": pa.float64()}
-_LINEAGE = ("split", "user_key", "reward", "interaction_id", "feedback_id")
+_TYPES = {"label": pa.bool_(), **dict.fromkeys(("reward", "draft_reward", "rejected_reward"), pa.float64())}
+_LINEAGE = ("interaction_id", "feedback_id")
 _REJECTED = ("rejected_reward", "rejected_interaction_id", "rejected_feedback_id")
 
 
-def columns_of(kind: DatasetKind) -> tuple[str, ...]:
-    """The columns of a file of this kind, in order."""
-    return TRL_COLUMNS[kind] + _LINEAGE + (_REJECTED if kind is DatasetKind.PREFERENCE else ())
+def reward_name(basis: Basis) -> str:
+    """What a row's reward is called: by experts the text may be a person's, which earned nothing; its draft did."""
+    return "reward" if basis is Basis.REWARD else "draft_reward"
 
 
-def written(rows: pd.DataFrame, kind: DatasetKind, form: FileForm) -> bytes:
+def columns_of(kind: DatasetKind, basis: Basis = Basis.EXPERT) -> tuple[str, ...]:
+    """The columns of a file of this kind and basis, in order."""
+    whose = ("split", "user_key", reward_name(basis))
+    return TRL_COLUMNS[kind] + whose + _LINEAGE + (_REJECTED if kind is DatasetKind.PREFERENCE else ())
+
+
+def written(rows: pd.DataFrame, kind: DatasetKind, form: FileForm, basis: Basis = Basis.EXPERT) -> bytes:
     """The rows (as of `read_dataset_rows`) as the bytes of one file, in their order."""
-    table = _table(rows, kind)
+    table = _table(rows.rename(columns={"reward": reward_name(basis)}), columns_of(kind, basis))
     if form is FileForm.PARQUET:
         sink = io.BytesIO()
         pq.write_table(table, sink)
@@ -46,8 +53,8 @@ def written(rows: pd.DataFrame, kind: DatasetKind, form: FileForm) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()).encode()
 
 
-def _table(rows: pd.DataFrame, kind: DatasetKind) -> pa.Table:
-    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns_of(kind)])
+def _table(rows: pd.DataFrame, names: tuple[str, ...]) -> pa.Table:
+    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in names])
     columns = [[_known(value) for value in rows[name]] for name in schema.names]
     return pa.table([pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema)
 

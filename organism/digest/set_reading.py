@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from organism.digest.composition import Composition, compose
-from organism.digest.set_files import FileForm, written
+from organism.digest.set_files import FileForm, reward_name, written
+from organism.digest.training_settings import Basis
 from organism.errors import DesignError, InputError
 from organism.records import DatasetKind
 from organism.store.database import Store
@@ -34,9 +35,17 @@ class FrozenSet(NamedTuple):
     latest_signal_at: Any
     created_at: Any
 
+    @property
+    def basis(self) -> Basis:
+        """Whose word decided; sets older than the choice are of experts."""
+        return Basis((self.settings or {}).get("basis", Basis.EXPERT))
+
 
 class Description(NamedTuple):
-    """A set, what it is made of, and some of its rows (the columns of `read_dataset_rows`)."""
+    """A set, what it is made of, and some of its rows.
+
+    Their columns are those of `read_dataset_rows`, with draft_reward for reward where experts' word decided.
+    """
 
     header: FrozenSet
     composition: Composition
@@ -65,7 +74,7 @@ def describe(store: Store, loop_id: str, ref: str, *, n_examples: int = 5) -> De
     """One set in figures, with the first rows of each side."""
     header = find_set(store, loop_id, ref)
     rows = read_dataset_rows(store, header.dataset_id)
-    examples = rows.groupby("split", sort=False).head(n_examples)
+    examples = rows.groupby("split", sort=False).head(n_examples).rename(columns={"reward": reward_name(header.basis)})
     return Description(header, compose(read_dataset_origins(store, header.dataset_id)), examples)
 
 
@@ -79,7 +88,7 @@ def export(store: Store, loop_id: str, ref: str, *, form: str = FileForm.JSONL, 
     rows = read_dataset_rows(store, header.dataset_id, split)
     if rows.empty:
         raise DesignError(f"training set '{header.name}' has no {split or ''} rows, so there is nothing to write")
-    return written(rows, header.kind, FileForm(form))
+    return written(rows, header.kind, FileForm(form), header.basis)
 
 
 def _header(row: dict[Any, Any]) -> FrozenSet:

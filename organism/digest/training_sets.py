@@ -214,8 +214,8 @@ def _cure(settings: SetSettings, dropped: Mapping[str, int]) -> str:
     if alone := dropped.get(pairs.SINGLE):
         return (
             f"A pair needs several drafts of the same prompt, and {alone:,} here "
-            f"{'is' if alone == 1 else 'are'} the only draft of theirs. Send several interactions with the same prompt (and user), each with its own output, or "
-            "build the pairs from what experts did (basis expert)."
+            f"{'is' if alone == 1 else 'are'} the only draft of theirs. Send several interactions with the same "
+            "prompt (and user), each with its own output, or build the pairs from what experts did (basis expert)."
         )
     if {UNDER_MEDIAN, LOW_REWARD} & set(dropped):
         return "Ask for a lower least reward, widen the filters or collect more feedback, then build the set again."

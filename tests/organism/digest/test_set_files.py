@@ -1,5 +1,6 @@
 """Exported sets as trainers read them: datasets.load_dataset takes the files, TRL's own checks take the columns."""
 
+import json
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from organism.digest.set_files import TRL_COLUMNS, FileForm, columns_of
 from organism.digest.set_reading import describe, export, find_set
 from organism.digest.training_set_flow import freeze
 from organism.digest.training_sets import is_heldout
-from organism.digest.training_settings import SetSettings
+from organism.digest.training_settings import Basis, SetSettings
 from organism.errors import InputError
 from organism.records import DatasetKind
 
@@ -65,6 +66,25 @@ def test_both_forms_say_the_same_and_a_split_is_only_its_users(store, events, fr
     rows = [load(tmp_path / form, form).to_list() for form in FileForm]
     assert rows[0] == rows[1]
     assert all(is_heldout(row["user_key"], 0.25) for row in rows[0])
+
+
+def test_a_reward_is_named_after_the_text_that_earned_it(store, events, frozen):
+    def first(made: str) -> dict:
+        return json.loads(export(store, events.loop_id, made).splitlines()[0])
+
+    for kind in KINDS:
+        by_expert = first(frozen[kind])
+        assert 0 < by_expert["draft_reward"] < 1
+        assert "reward" not in by_expert, "the text may be a person's"
+        assert "draft_reward" in describe(store, events.loop_id, frozen[kind]).examples
+    pair = first(frozen["preference"])
+    assert pair["rejected_reward"] == pair["draft_reward"], "the rejected text is the draft that earned it"
+    settings = SetSettings(basis=Basis.REWARD, min_reward=0.0)
+    made = freeze(store, events.loop_id, settings, now=NOW).dataset_id
+    by_reward = first(made)
+    assert tuple(by_reward) == columns_of(DatasetKind.SFT, Basis.REWARD)
+    assert (by_reward["reward"] > 0, "draft_reward" in by_reward) == (True, False)
+    assert "reward" in describe(store, events.loop_id, made).examples
 
 
 def test_a_set_is_found_by_the_beginning_of_its_id_or_hash(store, events, frozen):
