@@ -20,6 +20,7 @@ from organism.digest.weight_space import Flip, flips, ternary
 from organism.errors import OrganismError
 from organism.records import RewardDesign
 from ui import cards, reward_charts, runtime
+from ui.reward_doubts import doubts
 from ui.reward_draft import LABELS, anchors, shares
 from ui.words import between, literal, sentence
 
@@ -91,6 +92,7 @@ def wins(desk: Desk) -> None:
         return
     _figures(live, draft, desk)
     _means(live, draft, desk)
+    doubted = st.container()
     left, right = st.columns([1.15, 1], gap="medium")
     with left:
         if len(draft.ranking) < 2:
@@ -99,6 +101,9 @@ def wins(desk: Desk) -> None:
             _map(draft, desk)
     with right:
         _words(draft, desk)
+    if draft.ranking:
+        with doubted:  # Last, since the first audit after a change of the data takes longer than all the rest.
+            doubts(desk.loop.loop_id, desk.live, desk.draft, [found.variant for found in draft.ranking])
 
 
 def _scored_live(desk: Desk) -> Scored:
