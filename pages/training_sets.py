@@ -8,6 +8,7 @@ import streamlit as st
 from organism.config import utcnow
 from organism.digest.set_files import FileForm
 from organism.digest.set_reading import FrozenSet, describe, export, list_sets
+from organism.digest.training_sets import HASHED
 from organism.optimize.flow import SftConfig, read_runs, start_run
 from organism.records import DatasetKind
 from organism.store.datasets import read_dataset_rows
@@ -79,8 +80,8 @@ with st.container(border=True):
         if loop.is_synthetic:
             cards.simulated_badge()
     st.caption(
-        f"{KINDS[chosen.kind]}. Frozen {charts.at(chosen.created_at)} UTC as `{chosen.content_hash[:12]}`: the same "
-        "answers and settings give the same hash on any machine."
+        f"{KINDS[chosen.kind]}. Frozen {charts.at(chosen.created_at)} UTC as `{chosen.content_hash[:12]}`. {HASHED}: "
+        "any machine finds the same one, and two designs that pick the same rows share it."
     )
     with st.grid(4, min_column_width=165):
         cards.vital("Rows to train on", f"{chosen.n_train:,}", "Rows that a trainer reads.")

@@ -23,7 +23,10 @@ MEDIA = {FileForm.JSONL: "application/x-ndjson", FileForm.PARQUET: "application/
 
 @router.get("/datasets", summary="List the frozen training sets")
 def datasets(store: StoreOf, loop: LoopOf) -> JSONResponse:
-    """Newest first, with the hash of their rows, what was dropped and why, and what leaked."""
+    """Newest first, with the hash of their rows, what was dropped and why, and what leaked.
+
+    content_hash covers prompts, texts, facts, labels, split and users, in order; rewards are notes beside them.
+    """
     return JSONResponse({"datasets": plain(list_sets(store, loop))})
 
 

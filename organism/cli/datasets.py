@@ -14,6 +14,7 @@ from organism.digest.designs_flow import LIVE, find_design
 from organism.digest.set_files import FileForm
 from organism.digest.set_reading import FrozenSet, describe, export, list_sets
 from organism.digest.training_set_flow import Preview, TrainingSet, freeze, preview
+from organism.digest.training_sets import HASHED
 from organism.digest.training_settings import ANSWERS, Basis, SetSettings, settings_from
 from organism.errors import InputError
 from organism.records import DatasetKind
@@ -123,6 +124,7 @@ def show_dataset(args: argparse.Namespace) -> Result:
     header, parts = found.header, found.composition
     lines = [
         f"{header.name} ({header.kind}), frozen {header.created_at:%Y-%m-%d %H:%M} UTC as {header.content_hash[:12]}",
+        f"{HASHED}.",
         _sizes(header),
         _drops(header.dropped),
         _leaks(header.leakage["n_leaking"] if header.leakage else None),

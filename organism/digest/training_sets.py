@@ -35,6 +35,7 @@ _CONTENT = {
     DatasetKind.PREFERENCE: ("split", "user_key", "prompt", "chosen", "rejected"),
     DatasetKind.UNPAIRED: ("split", "user_key", "prompt", "completion", "label"),
 }
+HASHED = "The hash covers prompts, texts, facts, labels, split and users, in order; rewards are notes beside them"
 
 
 class Choice(NamedTuple):
@@ -124,7 +125,10 @@ def check_choice(choice: Choice, settings: SetSettings) -> None:
 
 
 def rows_hash(rows: Sequence[Mapping[str, Any]], kind: DatasetKind = DatasetKind.SFT) -> str:
-    """The SHA-256 of the rows' content and order: equal sets have equal hashes on any machine, whatever their ids."""
+    """The SHA-256 of the rows' content and order: equal sets have equal hashes on any machine, whatever their ids.
+
+    Rewards are left out, since no trainer reads them: sets of two designs that chose the same rows have one hash.
+    """
     return content_hash([{name: row[name] for name in _CONTENT[kind]} for row in rows])
 
 

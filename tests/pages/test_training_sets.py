@@ -35,6 +35,7 @@ def test_a_set_shows_what_it_is_made_of_and_where_each_row_came_from(full: Path,
     assert figures["Rows to train on"] == f"{only.n_train:,}"
     assert figures["Users"] == f"{only.n_users_train} / {only.n_users_heldout}"
     assert only.content_hash[:12] in said(app)
+    assert "rewards are notes beside them" in said(app)
     assert "From simulated user" in said(app)
     assert "draft\\_reward" in said(app), "the text is a person's, so the reward is named as the draft's"
     assert "By reward of the draft" in said(app)

@@ -62,6 +62,7 @@ def test_words_for_people_say_sizes_drops_and_leaks(place, capsys):
     assert main(["dataset", "show", said.split()[2], *place]) == 0
     assert "By " not in (shown := capsys.readouterr().out)
     assert "answers:" in shown
+    assert "rewards are notes beside them." in shown
 
 
 def test_completions_by_reward_say_what_a_draft_had_to_earn(place, capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from organism.digest.signals_flow import define_signal, remove_signal
 from organism.digest.training_set_flow import freeze, preview
-from organism.digest.training_sets import is_heldout
+from organism.digest.training_sets import is_heldout, rows_hash
 from organism.digest.training_settings import Basis, SetSettings
 from organism.errors import DesignError, InputError
 from organism.records import Constraint, DatasetKind, RewardDesign, SignalSpec
@@ -309,6 +309,21 @@ def test_the_same_settings_and_design_give_the_same_set_and_another_design_anoth
     slack = RewardDesign(name="slack", signals=(SignalSpec("latency_ms", 1, worst=5000, best=0),))
     other = freeze(store, events.loop_id, settings, design=slack, now=NOW)
     assert (other.content_hash, other.dataset_id == first.dataset_id) == (first.content_hash, False)
+    earned = [read_dataset_rows(store, made.dataset_id)["reward"].iloc[0] for made in (first, other)]
+    assert earned == pytest.approx([0.9, 0.98]), "each keeps its own rewards"
+
+
+@pytest.mark.parametrize("kind", list(DatasetKind))
+def test_the_hash_is_of_what_is_trained_on_and_rewards_are_notes_beside_it(kind):
+    texts = {DatasetKind.PREFERENCE: ("chosen", "rejected")}.get(kind, ("completion",))
+    also = {DatasetKind.SFT: {"facts": "[]"}, DatasetKind.UNPAIRED: {"label": True}}.get(kind, {})
+    row = {"split": "train", "user_key": "u", "prompt": "p"} | dict.fromkeys(texts, "text") | also
+    notes = {"reward": 0.5, "rejected_reward": 0.1, "interaction_id": "i", "feedback_id": "f"}
+    bare = rows_hash([row], kind)
+    assert rows_hash([row | notes], kind) == bare
+    for name in row:
+        assert rows_hash([row | {name: "other"}], kind) != bare, name
+    assert rows_hash([row, row | {"prompt": "q"}], kind) != rows_hash([row | {"prompt": "q"}, row], kind)
 
 
 def test_bad_input_is_a_sentence_with_what_to_do(store, events):
