@@ -67,6 +67,8 @@ def _sides(header: FrozenSet, rows: pd.DataFrame, column: str, title: str, takea
 
 def drops(header: FrozenSet) -> None:
     """Why candidates became no row."""
+    if header.least_reward is not None:
+        st.caption(f"Drafts had to earn a reward of at least {header.least_reward:.3f}.")
     table = pd.DataFrame({"reason": list(header.dropped), "drafts": list(header.dropped.values())})
     table = table.sort_values("drafts", ascending=False, kind="stable", ignore_index=True)
     if table.empty:

@@ -126,6 +126,7 @@ def show_dataset(args: argparse.Namespace) -> Result:
         f"{header.name} ({header.kind}), frozen {header.created_at:%Y-%m-%d %H:%M} UTC as {header.content_hash[:12]}",
         f"{HASHED}.",
         _sizes(header),
+        *filter(None, [_least(header.least_reward, (header.settings or {}).get("min_reward"))]),
         _drops(header.dropped),
         _leaks(header.leakage["n_leaking"] if header.leakage else None),
         *(f"\n{name}:\n{rows.to_string(index=False)}" for name, rows in _tables(parts) if len(rows)),
@@ -158,9 +159,8 @@ def _previewed(seen: Preview, settings: SetSettings) -> str:
 
 def _kept_and_lost(found: TrainingSet | Preview, settings: SetSettings) -> str:
     lines = [_sizes(found), _drops(found.dropped), _leaks(found.n_leaking)]
-    if found.least_reward is not None:
-        whose = "as asked" if settings.min_reward is not None else "the median of the drafts scored"
-        lines.insert(1, f"Least reward: {found.least_reward:.3f}, {whose}.")
+    if least := _least(found.least_reward, settings.min_reward):
+        lines.insert(1, least)
     return "\n".join(lines)
 
 
@@ -169,6 +169,12 @@ def _sizes(found: FrozenSet | TrainingSet | Preview) -> str:
         f"{found.n_train:,} rows of {found.n_users_train:,} users to train on, {found.n_heldout:,} of "
         f"{found.n_users_heldout:,} others to judge by."
     )
+
+
+def _least(least: float | None, asked: float | None) -> str:
+    """What a draft had to earn, and whose figure that is; empty where any reward did."""
+    whose = "the median of the drafts scored" if asked is None else "as asked"
+    return "" if least is None else f"Least reward: {least:.3f}, {whose}."
 
 
 def _drops(dropped: dict[str, int]) -> str:

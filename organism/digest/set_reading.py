@@ -40,6 +40,12 @@ class FrozenSet(NamedTuple):
         """Whose word decided; sets older than the choice are of experts."""
         return Basis((self.settings or {}).get("basis", Basis.EXPERT))
 
+    @property
+    def least_reward(self) -> float | None:
+        """What a draft had to earn, asked for or the median of the drafts scored; None where any reward did."""
+        kept = self.settings or {}
+        return kept.get("least_reward", kept.get("min_reward"))
+
 
 class Description(NamedTuple):
     """A set, what it is made of, and some of its rows.

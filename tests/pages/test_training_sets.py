@@ -86,6 +86,11 @@ def test_completions_by_reward_take_at_least_the_median_unless_told_otherwise(fu
     app.button(key="set_count").click().run()
     assert not app.exception
     assert "at least 0.110" in said(app)
+    app.button(key="set_freeze").click().run()
+    app.run()
+    assert not app.exception
+    assert "Drafts had to earn a reward of at least 0.110." in said(app)
+    assert "rejected, so not to imitate" in list_sets(runtime.store(), loop_id())[0].dropped
 
 
 def test_the_rows_of_both_sides_can_be_read_one_by_one(full: Path, visit: Visit) -> None:

@@ -74,6 +74,13 @@ def test_without_a_body_the_latest_expert_texts_are_frozen(http):
     assert (built.status_code, built.json()["kind"], built.json()["n_train"]) == (201, "sft", 25)
 
 
+def test_completions_by_reward_say_what_was_asked_of_a_draft_and_that_rejected_ones_are_out(http):
+    seen = http.post("/datasets", json={"basis": "reward", "preview": True}).json()
+    assert 0 < seen["least_reward"] < 1
+    assert seen["dropped"]["rejected, so not to imitate"] == 40
+    assert http.post("/datasets", json={"preview": True}).json()["least_reward"] is None
+
+
 @pytest.mark.parametrize(
     ("asked", "match"),
     [

@@ -73,6 +73,9 @@ def test_completions_by_reward_say_what_a_draft_had_to_earn(place, capsys):
     assert "40 rejected, so not to imitate" in said
     assert main([*words, "--min-reward", "0"]) == 0
     assert "Least reward: 0.000, as asked." in capsys.readouterr().out
+    frozen = run(capsys, "build", "--basis", "reward", *place)
+    assert main(["dataset", "show", frozen["dataset_id"], *place]) == 0
+    assert f"Least reward: {frozen['least_reward']:.3f}, the median of the drafts scored." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
