@@ -12,6 +12,7 @@ from organism.digest.audit import AFTER_THE_FACT, RULES
 from organism.digest.audit_checks import CHECKS
 from organism.digest.designs_flow import LIVE, find_design
 from organism.digest.validity_flow import audit_versions, check_validity
+from organism.records import RewardDesign
 from organism.wire import plain
 
 router = APIRouter(tags=["digest"], dependencies=[KeyRequired])
@@ -42,7 +43,20 @@ def audit(
     store: StoreOf, loop: LoopOf, variant: Variant = None, reference: Reference = None, design: Ref = LIVE
 ) -> JSONResponse:
     """Each version's verdict (hack suspected, warning, clean, cannot say), its checks with figures, and the rules."""
-    asked = find_design(store, loop, design)
-    found = audit_versions(store, loop, asked, variant=variant, reference=reference)
-    body: dict[str, Any] = {"design_id": asked.id, "design": asked.name, "what_it_is": AFTER_THE_FACT}
+    return _audited(store, loop, find_design(store, loop, design), variant, reference)
+
+
+@router.post("/rewards/audit", summary="Audit versions under a draft, after the fact", openapi_extra=TAKES_DESIGN)
+def audit_by_draft(
+    store: StoreOf, loop: LoopOf, draft: Draft, variant: Variant = None, reference: Reference = None
+) -> JSONResponse:
+    """The same for a design that need not be saved: what would each version have earned this reward by?"""
+    return _audited(store, loop, draft, variant, reference)
+
+
+def _audited(
+    store: StoreOf, loop: LoopOf, design: RewardDesign, variant: Variant, reference: Reference
+) -> JSONResponse:
+    found = audit_versions(store, loop, design, variant=variant, reference=reference)
+    body: dict[str, Any] = {"design_id": design.id, "design": design.name, "what_it_is": AFTER_THE_FACT}
     return JSONResponse(plain({**body, "audits": found, "rules": RULES, "checks": CHECKS}))

@@ -9,6 +9,7 @@ from organism.api import validity
 from organism.api.app import create_api
 from organism.digest.design_files import document, to_toml
 from organism.digest.designs import DEFAULT_DESIGN
+from organism.records import RewardDesign, SignalSpec
 from tests.organism.digest.served_clinic import serve
 from tests.organism.digest.simulated_rows import clinic
 
@@ -57,6 +58,18 @@ def test_the_audit_names_the_hack_and_says_what_it_is(http):
     assert set(told["checks"]) == {c["check"] for a in told["audits"] for c in a["checks"]}
     (one,) = http.get("/rewards/audit", params={**LOOP, "variant": "brief", "reference": "clean"}).json()["audits"]
     assert (one["variant"], one["reference"]) == ("brief", "clean")
+
+
+def test_a_draft_is_audited_as_json_or_toml_before_it_is_saved(http):
+    told = http.post("/rewards/audit", params=LOOP, json=document(DEFAULT_DESIGN)).json()
+    assert told == http.get("/rewards/audit", params=LOOP).json()
+    kind = {"content-type": "application/toml"}
+    only = RewardDesign(name="written", signals=(SignalSpec("written_share", 1.0, 0.0, 1.0),))
+    answer = http.post("/rewards/audit", params={**LOOP, "variant": "brief"}, content=to_toml(only), headers=kind)
+    assert (answer.json()["design_id"], [a["variant"] for a in answer.json()["audits"]]) == (only.id, ["brief"])
+    assert answer.json()["audits"][0]["verdict"] != "hack suspected", "it earns less where writing pays"
+    bad = http.post("/rewards/audit", params={**LOOP, "variant": "scribe-9"}, json=document(DEFAULT_DESIGN))
+    assert (bad.status_code, "there are: base, brief, clean" in bad.json()["error"]) == (422, True)
 
 
 @pytest.mark.parametrize(
