@@ -5,20 +5,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from organism.digest.designs import groups_present, weighted
-from organism.digest.flow import signal_moments
-from organism.digest.pareto import on_front, variant_profiles
+from organism.digest.flow import ROWS_LIMIT, signal_difference, signal_moments
+from organism.digest.pareto import COST, LATENCY, QUALITY, beaten_unsurely, quality_difference, trade_offs
 from organism.digest.rank_changes import moves, places
-from organism.digest.rewards import VariantReward, rewards_by_variant
+from organism.stats.compare import Comparison
 from organism.store.interactions import read_drafts
 from organism.store.signals import read_signal_rows
 from ui import cards, reward_charts, runtime
 from ui.reward_wins import Desk, live_name, score
 from ui.words import literal
 
-COST, LATENCY = "cost_usd", "latency_ms"
 TITLES = {COST: "Cost of 1,000 drafts, USD", LATENCY: "Latency, ms"}
-ROWS_LIMIT = 20_000
+NAMES = {COST: "cost", LATENCY: "latency", QUALITY: "quality"}
 BEGINNING = 90
 
 
@@ -37,49 +35,40 @@ def tradeoffs(desk: Desk) -> None:
         figure = runtime.figure(
             reward_charts.front, frame, titles, "Quality part of the reward", live_name(desk.loop.loop_id), about=about
         )
-        cards.chart(figure, _said(frame), frame, "trade_offs")
+        cards.chart(figure, _said(frame, desk), frame, "trade_offs")
     st.header("Drafts that change places", anchor=False)
     _changes(desk)
 
 
 def points(desk: Desk) -> pd.DataFrame:
-    """Each variant's cost, latency and quality with intervals, and whether no other variant beats it in all three.
-
-    Columns: variant, cost_usd (of 1,000 drafts), latency_ms, quality, each with _low and _high, and on_front.
-    """
-    profile = variant_profiles(runtime.read(signal_moments, desk.loop.loop_id, (COST, LATENCY)))
-    wide = profile.pivot(index="variant", columns="signal", values=["mean", "low", "high"])
-    columns = {}
-    for name, factor in ((COST, 1000.0), (LATENCY, 1.0)):
-        for column, suffix in (("mean", ""), ("low", "_low"), ("high", "_high")):
-            found = wide[column, name] if (column, name) in wide else pd.Series(index=wide.index, dtype=float)
-            columns[name + suffix] = found.astype(float) * factor
-    frame = pd.DataFrame(columns).join(_quality(desk), how="inner").dropna(subset=["quality"])
-    frame = frame.reset_index(names="variant")
-    axes = [name for name in (COST, LATENCY, "quality") if frame[name].notna().all() and len(frame)]
-    if len(axes) < 2:
-        return frame.iloc[:0]
-    frame["on_front"] = on_front(frame[axes].to_numpy(dtype=float), [name == "quality" for name in axes])
-    return frame
+    """The columns of `trade_offs`, with the cost of 1,000 drafts."""
+    by_signal = runtime.read(signal_moments, desk.loop.loop_id, (COST, LATENCY))
+    frame = trade_offs(by_signal, score(desk.loop.loop_id, desk.draft).moments, desk.draft)
+    return frame.assign(**{name: 1000 * frame[name] for name in (COST, f"{COST}_low", f"{COST}_high")})
 
 
-def _quality(desk: Desk) -> pd.DataFrame:
-    """The reward's quality part by variant: the draft with price and performance at 0."""
-    if "quality" not in groups_present(desk.draft):
-        return pd.DataFrame(columns=["quality", "quality_low", "quality_high"], dtype=float)
-    only = weighted(desk.draft, price=0.0, performance=0.0, quality=1.0)
-    found = pd.DataFrame(
-        rewards_by_variant(score(desk.loop.loop_id, desk.draft).moments, only), columns=VariantReward._fields
-    ).set_index("variant")
-    return found[["mean", "low", "high"]].set_axis(["quality", "quality_low", "quality_high"], axis=1).astype(float)
-
-
-def _said(frame: pd.DataFrame) -> str:
-    held = list(frame.loc[frame["on_front"], "variant"])
-    lost = list(frame.loc[~frame["on_front"], "variant"])
-    if not lost:
+def _said(frame: pd.DataFrame, desk: Desk) -> str:
+    """Who is beaten, how surely, and who is left to weigh."""
+    axes = {name: name == QUALITY for name in NAMES if frame[name].notna().all()}
+    doubts = beaten_unsurely(frame.dropna(subset=list(axes)), axes, lambda *asked: _difference(desk, *asked))
+    if not doubts:
         return "No variant beats another in cost, latency and quality at once: the weights decide."
-    return f"{_listed(lost)} {'is' if len(lost) == 1 else 'are'} beaten in everything; worth weighing: {_listed(held)}."
+    surely = [name for name, unsure in doubts.items() if not unsure]
+    said = [f"{_listed(surely)} {'is' if len(surely) == 1 else 'are'} beaten in everything"] if surely else []
+    said += [
+        f"on average {name} is beaten in everything, though not surely in {_listed([NAMES[axis] for axis in unsure])}"
+        for name, unsure in doubts.items()
+        if unsure
+    ]
+    return "; ".join([*said, f"worth weighing: {_listed(list(frame.loc[frame['on_front'], 'variant']))}."])
+
+
+def _difference(desk: Desk, axis: str, control: str, treatment: str) -> Comparison:
+    """Treatment less control: of a signal read once until the data changes, of quality by arithmetic on moments."""
+    if axis != QUALITY:
+        return runtime.read(signal_difference, desk.loop.loop_id, axis, control=control, treatment=treatment)
+    moments = score(desk.loop.loop_id, desk.draft).moments
+    return quality_difference(moments, desk.draft, control=control, treatment=treatment)
 
 
 def _listed(names: list[str]) -> str:

@@ -7,13 +7,17 @@ from typing import NamedTuple
 from organism.digest.designs import DEFAULT_DESIGN, check_design, check_note, ordered
 from organism.digest.guardrails import ConstraintCheck, barred, constraint_checks
 from organism.digest.rewards import RewardMoments, moments_of_signal, moments_of_users
+from organism.digest.versions_compared import compared
 from organism.digest.weight_space import nearest_flip
 from organism.digest.what_if import WhatIf, choose_control, try_design
 from organism.records import Moments, RewardDesign, SignalSpec
+from organism.stats.compare import Comparison
 from organism.store.database import Store
 from organism.store.model_versions import read_base_names
 from organism.store.reward_designs import append_design, read_design
-from organism.store.signals import known_signals, read_coverage, read_signal_sums, read_utility_sums
+from organism.store.signals import known_signals, read_coverage, read_signal_rows, read_signal_sums, read_utility_sums
+
+ROWS_LIMIT = 20_000
 
 
 class SavedDesign(NamedTuple):
@@ -61,6 +65,17 @@ def signal_moments(store: Store, loop_id: str, signals: Sequence[str]) -> dict[s
     named = list(dict.fromkeys(signals))
     sums = read_signal_sums(store, loop_id, named) if named else None
     return {} if sums is None else {name: moments_of_signal(sums, place) for place, name in enumerate(named)}
+
+
+def signal_difference(
+    store: Store, loop_id: str, signal: str, *, control: str, treatment: str, limit: int = ROWS_LIMIT
+) -> Comparison:
+    """Treatment's mean of a signal less control's, clustered by user; users seen under both count as the same people.
+
+    On up to `limit` interactions of whole users, the same each time.
+    """
+    rows = read_signal_rows(store, loop_id, [signal], limit=limit, variants=[control, treatment])
+    return compared(rows, signal, (rows["variant"] == treatment).to_numpy(dtype=bool))
 
 
 def what_if(store: Store, loop_id: str, design: RewardDesign, *, control: str | None = None) -> WhatIf:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from streamlit.testing.v1 import AppTest
 
@@ -10,7 +11,7 @@ from organism.digest.flow import live_design
 from organism.digest.validity_flow import audit_versions
 from organism.store.loops import ensure_loop
 from tests.organism.conftest import START
-from tests.organism.digest.simulated_rows import clinic
+from tests.organism.digest.simulated_rows import clinic, served
 from tests.pages.test_every_page import said
 from tests.pages.test_reward_check import fill
 from ui import runtime
@@ -54,3 +55,11 @@ def test_only_an_experiment_that_began_and_had_both_sides_compares_them() -> Non
     assert side_by_side(experiments, "scribe-1", "base")
     assert not side_by_side(experiments, "scribe-1", "scribe-2")
     assert not side_by_side(experiments, "base", "scribe-2")
+
+
+def test_who_is_beaten_on_average_only_is_not_said_to_be_beaten_in_everything(empty: Path, visit: Visit) -> None:
+    rng = np.random.default_rng(0)
+    tuned = served("tuned", rng, better=0.01, n_users=24).assign(cost_usd=1e-5, latency_ms=100.0)
+    fill(pd.concat([served("base", rng, n_users=24), tuned]))
+    text = said(visit("reward", view="Trade-offs"))
+    assert "on average base is beaten in everything, though not surely in quality; worth weighing: tuned." in text

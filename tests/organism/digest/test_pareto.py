@@ -1,10 +1,11 @@
 from math import isnan, nan
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from organism.digest.pareto import on_front, variant_profiles
-from organism.stats.compare import interval, ratio_of_sums
+from organism.digest.pareto import beaten_unsurely, on_front, variant_profiles
+from organism.stats.compare import difference, interval, ratio_of_sums
 from organism.stats.moments import moments
 
 
@@ -27,3 +28,22 @@ def test_no_signal_gives_an_empty_profile_with_its_columns():
 def test_the_front_leaves_out_who_is_beaten_and_who_was_not_measured():
     points = np.array([[0.0001, 300.0, 0.8], [0.0002, 400.0, 0.7], [0.0003, 200.0, 0.9], [0.00005, nan, 0.9]])
     assert on_front(points, [False, False, True]).tolist() == [True, False, True, False]
+
+
+def test_who_is_beaten_is_beaten_surely_only_where_the_difference_leaves_0():
+    quality = {
+        "base": moments([[n % 2, 1] for n in range(40)]),
+        "tuned": moments([[n % 2 + 0.1, 1] for n in range(40)]),
+    }
+    frame = pd.DataFrame({"variant": ["base", "tuned"], "cost": [2.0, 1.0], "quality": [0.5, 0.6]})
+    sure = difference(ratio_of_sums(moments([[2.0, 1], [2.1, 1]])), ratio_of_sums(moments([[1.0, 1], [1.1, 1]])))
+
+    def change(axis, control, treatment):
+        assert (control, treatment) == ("base", "tuned")
+        return sure if axis == "cost" else difference(*(ratio_of_sums(quality[name]) for name in (control, treatment)))
+
+    axes = {"cost": False, "quality": True}
+    assert beaten_unsurely(frame, axes, change) == {"base": ["quality"]}
+    assert beaten_unsurely(frame, {"cost": False}, change) == {"base": []}
+    assert beaten_unsurely(frame, axes, lambda *_: difference(None, None)) == {"base": ["cost", "quality"]}
+    assert beaten_unsurely(frame.assign(quality=[0.7, 0.6]), axes, change) == {}
