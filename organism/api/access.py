@@ -14,7 +14,10 @@ from organism.store.database import Store
 MAX_BODY = 16 * 2**20
 JSON, TOML = "application/json", "application/toml"
 # Where a design comes in, it may be the file that people wrote; no foreign page may send either type unasked.
-_TAKES_TOML = ("/reward-designs", "/rewards/what-if", "/rewards/validity", "/rewards/map", "/rewards/growth")
+_TAKES_TOML = (
+    "/reward-designs",
+    *(f"/rewards/{asked}" for asked in ("what-if", "validity", "audit", "map", "growth")),
+)
 _HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",

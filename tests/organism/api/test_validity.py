@@ -66,6 +66,7 @@ def test_a_draft_is_audited_as_json_or_toml_before_it_is_saved(http):
     kind = {"content-type": "application/toml"}
     only = RewardDesign(name="written", signals=(SignalSpec("written_share", 1.0, 0.0, 1.0),))
     answer = http.post("/rewards/audit", params={**LOOP, "variant": "brief"}, content=to_toml(only), headers=kind)
+    assert answer.status_code == 200, answer.text
     assert (answer.json()["design_id"], [a["variant"] for a in answer.json()["audits"]]) == (only.id, ["brief"])
     assert answer.json()["audits"][0]["verdict"] != "hack suspected", "it earns less where writing pays"
     bad = http.post("/rewards/audit", params={**LOOP, "variant": "scribe-9"}, json=document(DEFAULT_DESIGN))
