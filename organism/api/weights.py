@@ -20,7 +20,8 @@ Steps = Annotated[int, Query(ge=1, le=100, description="Steps along a side of th
 @router.post("/rewards/map", summary="Ask who wins at which weights", openapi_extra=TAKES_DESIGN)
 def weights(store: StoreOf, loop: LoopOf, draft: Draft, steps: Steps = 24) -> JSONResponse:
     """The winner, every flip and every edge of a clear lead with the nearest first, what the reward's variance is
-    made of, and the winner at each mix of price, performance and quality.
+    made of, which variants are beaten in everything, the drafts whose place changes most from the live design, and the
+    winner at each mix of price, performance and quality.
     """
     return JSONResponse(plain(map_weights(store, loop, draft, steps=steps)))
 

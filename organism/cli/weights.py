@@ -11,8 +11,10 @@ from organism.cli.output import Result, table
 from organism.digest.designs_flow import LIVE
 from organism.digest.growth import Grown
 from organism.digest.growth_flow import Growth, preview_growth
+from organism.digest.pareto import COST, LATENCY, QUALITY
 from organism.digest.weight_flow import WeightMap, map_weights
 
+PLACES = {"place_live": "place under live", "place_draft": "place under this design"}
 FIGURES = {
     "chars": "characters",
     "retained_char_rate": "retained",
@@ -63,7 +65,31 @@ def _map_in_words(found: WeightMap) -> str:
         for flip in found.flips
     ]
     heads = {"weight": "weight", "now": "share now", "flips at": "flips at", "to": "then wins"}
-    return "\n".join([*lines, "", table(pd.DataFrame(flips), heads, "No move of one weight alone flips it.")])
+    lines += ["", table(pd.DataFrame(flips), heads, "No move of one weight alone flips it.")]
+    return "\n\n".join(["\n".join(lines), *_front_in_words(found), *_moves_in_words(found)])
+
+
+def _front_in_words(found: WeightMap) -> list[str]:
+    """Which variants are on average beaten in everything, beside what each costs and gives."""
+    if found.front.empty:
+        return []
+    rows = found.front.assign(
+        cost=1000 * found.front[COST], stands=["no" if held else "yes" for held in found.front["on_front"]]
+    )
+    heads = {"variant": "variant", "cost": "USD per 1,000", LATENCY: "latency, ms", QUALITY: "quality part"}
+    return [table(rows, heads | {"stands": "beaten in all means"}, "")]
+
+
+def _moves_in_words(found: WeightMap) -> list[str]:
+    """The drafts whose place changes most, by id."""
+    if found.moves is None:
+        return []
+    rows = found.moves.assign(**{name: [f"{place:.0%}" for place in found.moves[name]] for name in PLACES})
+    heads = {"interaction_id": "draft", "variant": "variant", **PLACES}
+    shown = table(rows, heads, "No draft changes its place: the two designs rank the history alike.")
+    return [
+        f"Of {found.n_placed:,} drafts that both designs score, those that move most (0% worst, 100% best):\n{shown}"
+    ]
 
 
 def _growth_in_words(found: Growth) -> str:

@@ -31,6 +31,17 @@ def test_the_map_in_words_and_as_data(place: list[str], capsys: Any) -> None:
     assert main(["reward", "map", "quality", "--json", *place]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["winner"], len(data["mixes"])) == ("tuned", 325)
+    assert {row["variant"]: row["on_front"] for row in data["front"]} == {"base": True, "tuned": True}
+    assert {"interaction_id", "place_live", "place_draft", "change"} <= data["moves"][0].keys()
+
+
+def test_the_map_shows_the_front_and_the_drafts_that_move(place: list[str], capsys: Any) -> None:
+    assert main(["reward", "map", *place]) == 0
+    said = capsys.readouterr().out
+    assert "beaten in all means" in said
+    assert "those that move most" not in said, "nothing moves from the live design to itself"
+    assert main(["reward", "map", "price", *place]) == 0
+    assert "Of 24 drafts that both designs score, those that move most" in capsys.readouterr().out
 
 
 def test_growth_in_words_and_as_data(place: list[str], capsys: Any) -> None:

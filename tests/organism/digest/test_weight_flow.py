@@ -1,12 +1,15 @@
+import pandas as pd
 import pytest
 
 from organism.digest.designs import DEFAULT_DESIGN, weighted
 from organism.digest.flow import reward_moments
+from organism.digest.rank_changes import rank_changes
 from organism.digest.rewards import component_shares
 from organism.digest.weight_flow import map_weights
 from organism.digest.weight_space import flips
 from organism.errors import DesignError
 from organism.records import Constraint, RewardDesign
+from organism.store.signals import read_signal_rows
 
 
 def fill(events) -> None:
@@ -27,6 +30,26 @@ def test_the_map_of_a_design_is_that_of_its_moments(store, events):
     assert {"cost_usd", "price"} <= {flip.name for flip in found.flips}
     assert len(found.mixes) == 28
     assert set(found.mixes["winner"].dropna()) == {"base", "tuned"}
+
+
+def test_the_map_says_who_is_beaten_in_everything_and_which_drafts_move(store, events):
+    fill(events)
+    for n in range(12):
+        events.answered(f"c{n}", 30 + n, variant_id="worse", latency_ms=950.0 + n, cost_usd=0.0004 + n / 1e6)
+    events.write()
+    live = map_weights(store, events.loop_id, DEFAULT_DESIGN, steps=1)
+    assert dict(zip(live.front["variant"], live.front["on_front"], strict=True)) == {
+        "base": True,
+        "tuned": True,
+        "worse": False,
+    }
+    assert (live.moves, live.n_placed) == (None, 0)
+    cheap = weighted(DEFAULT_DESIGN, price=1, performance=0, quality=0)
+    found = map_weights(store, events.loop_id, cheap, steps=1)
+    named = sorted({spec.signal for spec in DEFAULT_DESIGN.signals})
+    rows = read_signal_rows(store, events.loop_id, named)
+    pd.testing.assert_frame_equal(found.moves, rank_changes(rows, DEFAULT_DESIGN, cheap))
+    assert (found.n_placed, len(found.moves)) == (36, 8)
 
 
 def test_a_variant_that_breaks_a_guardrail_wins_nowhere(store, events):
