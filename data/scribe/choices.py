@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from data.scribe.answered import AnsweredDraft
+from data.scribe.first_design import FIRST_DESIGN
 from data.scribe.reviews import REVIEWED_UNTIL
-from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.rewards import utility
 
 CHOICE_SOURCE = "simulated-choices"
@@ -43,7 +43,7 @@ def simulated_choices(drafted: Sequence[AnsweredDraft], n: int, rng: random.Rand
 
 def hidden_reward(draft: AnsweredDraft) -> float:
     """What the draft is worth to the simulated product manager, from 0 to 1."""
-    utilities = {spec.signal: utility(spec, draft.signals[spec.signal]) for spec in DEFAULT_DESIGN.signals}
+    utilities = {spec.signal: utility(spec, draft.signals[spec.signal]) for spec in FIRST_DESIGN.signals}
     return sum(weight * (utilities[signal] or 0.0) for signal, weight in HIDDEN_WEIGHTS.items())
 
 

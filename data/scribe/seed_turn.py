@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from data.scribe import first_turn
+from data.scribe.first_design import FIRST_DESIGN
 from data.scribe.first_turn import FROZEN_AT, LEAD, TurnSize
 from data.scribe.weeks import FIRST_MONDAY
 from organism.config import BUNDLED_BASE, Workspace
-from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.flow import save_design
 from organism.errors import InputError
 from organism.experiment import flow as experiment
@@ -39,7 +39,7 @@ class Turn(NamedTuple):
 
 
 def put_base_on_duty(store: Store, loop_id: str, turn: Turn) -> str:
-    """Register the base, make it live, keep the default reward design; returns the base's id."""
+    """Register the base, make it live, keep the team's first reward design; returns the base's id."""
     at = FIRST_MONDAY + turn.shift
 
     def work(cursor: Cursor) -> str:
@@ -48,7 +48,7 @@ def put_base_on_duty(store: Store, loop_id: str, turn: Turn) -> str:
         return base_id
 
     base_id: str = store.write(work, "model_versions", "alias_events")
-    save_design(store, loop_id, DEFAULT_DESIGN, now=at)
+    save_design(store, loop_id, FIRST_DESIGN, now=at)
     return base_id
 
 
@@ -75,7 +75,7 @@ def train(store: Store, workspace: Workspace, loop_id: str, base_id: str, turn: 
         adapter_path=TUNED_ADAPTER,
         run_id=run.run_id,
         dataset_id=dataset.dataset_id,
-        reward_design_id=DEFAULT_DESIGN.id,
+        reward_design_id=FIRST_DESIGN.id,
         created_at=at + TRAINING_MINUTES,
     )
     _leave_folder(store, workspace, run, dataset.content_hash, turn)
@@ -89,7 +89,7 @@ def _run(loop_id: str, dataset_id: str, model_version_id: str, turn: Turn, at: d
         run_id=new_id(at),
         loop_id=loop_id,
         dataset_id=dataset_id,
-        reward_design_id=DEFAULT_DESIGN.id,
+        reward_design_id=FIRST_DESIGN.id,
         recipe=RECIPE,
         config=turn.record["run"]["config"],
         status=RunStatus.DONE,

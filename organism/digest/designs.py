@@ -15,12 +15,13 @@ _PRICE, _PERFORMANCE = ("cost_usd", "output_tokens"), ("latency_ms", "ttft_ms", 
 DEFAULT_DESIGN = RewardDesign(
     name="default",
     signals=(
-        SignalSpec("accepted", 0.2, worst=0.0, best=1.0),
+        SignalSpec("accepted", 0.15, worst=0.0, best=1.0),
         SignalSpec("cost_usd", 0.2, worst=0.0004, best=0.0001),
         SignalSpec("latency_ms", 0.2, worst=2000.0, best=200.0),
-        SignalSpec("retained_char_rate", 0.4, worst=0.0, best=1.0),
+        SignalSpec("retained_char_rate", 0.15, worst=0.0, best=1.0),
+        SignalSpec("written_share", 0.3, worst=0.0, best=1.0, missing=0.0),
     ),
-    note="Quality counts for three fifths; price and performance share the rest",
+    note="Quality counts for three fifths, half of it how much of the text the model wrote",
 )
 
 

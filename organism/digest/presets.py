@@ -49,14 +49,13 @@ ANCHORS: Mapping[str, tuple[float, float]] = {
     "output_tokens": (400.0, 50.0),
     "rating": (1.0, 5.0),
     "ttft_ms": (1000.0, 100.0),
-    "written_share": (0.0, 1.0),
 }
 LOWER_IS_BETTER = ("cost_usd", "error", "latency_ms", "output_tokens", "ttft_ms")
 _SHARES = {"accepted": 1.0, "retained_char_rate": 1.0, "written_share": 2.0}
 """How a group's weight is shared; written_share counts for half of quality, or stopping early would pay."""
 _COUNTS_AS = {"written_share": 0.0}
 """A draft that was rejected unseen wrote nothing of the final text; unanswered drafts are left out by `accepted`."""
-_FIRST_CHOICE = (*(spec.signal for spec in DEFAULT_DESIGN.signals), "written_share")
+_FIRST_CHOICE = tuple(spec.signal for spec in DEFAULT_DESIGN.signals)
 _SECOND_CHOICE = ("output_tokens", "rating", "ttft_ms")
 CANDIDATES = (*_FIRST_CHOICE, *_SECOND_CHOICE)
 Quantiles = Mapping[str, tuple[float | None, float | None]]

@@ -13,12 +13,13 @@ from data.scribe import pilot
 from data.scribe.answered import AnsweredDraft
 from data.scribe.build import digests
 from data.scribe.choices import CHOOSER, hidden_reward, simulated_choices
+from data.scribe.first_design import FIRST_DESIGN
 from data.scribe.history import BASE_FOLDER, sha256
 from data.scribe.pilot import ADAPTER, BRIEF, MAX_NEW_TOKENS, MOST_TRANSCRIPT_CHARS
 from data.scribe.reviews import LENIENCY, QUESTION, ratings
 from data.scribe.seed import HISTORY, PILOT, seed_demo
 from organism.config import DEMO_LOOP, Workspace
-from organism.digest.designs import DEFAULT_DESIGN, weighted
+from organism.digest.designs import weighted
 from organism.digest.flow import reward_moments
 from organism.digest.rewards import reward_difference
 from organism.lm.decoder import Decoder
@@ -138,9 +139,9 @@ def test_long_transcripts_get_no_draft_at_no_cost_and_nobody_answers_one(rows):
 
 
 def test_the_hack_earns_more_under_the_default_design_most_under_a_heavy_price_and_less_under_quality_alone(store):
-    default = earned(store, DEFAULT_DESIGN)
-    cheap = earned(store, weighted(DEFAULT_DESIGN, price=0.6, performance=0.2, quality=0.2))
-    good = earned(store, weighted(DEFAULT_DESIGN, price=0.0, performance=0.0, quality=1.0))
+    default = earned(store, FIRST_DESIGN)
+    cheap = earned(store, weighted(FIRST_DESIGN, price=0.6, performance=0.2, quality=0.2))
+    good = earned(store, weighted(FIRST_DESIGN, price=0.0, performance=0.0, quality=1.0))
     assert default.ci_low > 0
     assert cheap.ci_low > 0.1 > default.effect
     assert good.effect < 0

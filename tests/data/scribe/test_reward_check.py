@@ -5,11 +5,11 @@ from datetime import datetime
 
 import pytest
 
+from data.scribe.first_design import FIRST_DESIGN
 from data.scribe.seed import seed_demo
 from organism.config import DEMO_LOOP, Workspace
 from organism.digest.audit import Verdict
 from organism.digest.audit_checks import Check, Finding
-from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.predictions import Word
 from organism.digest.validity import Answer
 from organism.digest.validity_flow import audit_versions, check_validity
@@ -36,7 +36,7 @@ def loop_id(store):
 
 
 def test_the_planted_hack_is_caught_and_the_shipped_version_is_clean(store, loop_id):
-    found = {a.variant: a for a in audit_versions(store, loop_id, DEFAULT_DESIGN)}
+    found = {a.variant: a for a in audit_versions(store, loop_id, FIRST_DESIGN)}
     assert {variant: (a.reference, a.verdict) for variant, a in found.items()} == {
         "scribe-1": ("base", Verdict.CLEAN),
         BRIEF: ("scribe-1", Verdict.HACK),
@@ -49,13 +49,13 @@ def test_the_planted_hack_is_caught_and_the_shipped_version_is_clean(store, loop
 
 def test_the_hack_is_caught_against_the_base_and_with_other_seeds_too(store, loop_id):
     for seed in range(3):
-        (found,) = audit_versions(store, loop_id, DEFAULT_DESIGN, variant=BRIEF, reference="base", seed=seed)
+        (found,) = audit_versions(store, loop_id, FIRST_DESIGN, variant=BRIEF, reference="base", seed=seed)
         assert found.verdict is Verdict.HACK
 
 
 def test_the_planted_vendor_score_is_spurious_inside_of_a_design_and_outside(store, loop_id):
     vendor = SignalSpec("vendor_score", 0.3, 45.0, 80.0)
-    for design in (DEFAULT_DESIGN, replace(DEFAULT_DESIGN, signals=(*DEFAULT_DESIGN.signals, vendor))):
+    for design in (FIRST_DESIGN, replace(FIRST_DESIGN, signals=(*FIRST_DESIGN.signals, vendor))):
         words = {(p.subject, p.outcome): p.word for p in check_validity(store, loop_id, design).signals}
         assert words["vendor_score", SIGNED] is Word.SPURIOUS
         assert words["vendor_score", QUALITY] is Word.SPURIOUS
@@ -64,7 +64,7 @@ def test_the_planted_vendor_score_is_spurious_inside_of_a_design_and_outside(sto
 
 
 def test_the_default_design_is_right_within_versions_and_prefers_the_wrong_one(store, loop_id):
-    found = check_validity(store, loop_id, DEFAULT_DESIGN)
+    found = check_validity(store, loop_id, FIRST_DESIGN)
     assert found.answer is Answer.IN_PART
     assert f"But it prefers {BRIEF} to" in found.sentence
     assert {p.word for p in found.reward if p.outcome == SIGNED} == {Word.PREDICTS}

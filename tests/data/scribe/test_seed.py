@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from data.scribe import physicians
+from data.scribe.first_design import FIRST_DESIGN
 from data.scribe.seed import HISTORY, PILOT, seed_demo, weeks_to
 from data.scribe.weeks import FIRST_MONDAY, N_WEEKS, WEEK
 from organism.config import DEMO_LOOP, ROOT, Workspace
 from organism.deploy.flow import live_version
-from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.flow import live_design
 from organism.errors import InputError
 from organism.optimize.flow import read_eval_results, read_evaluation, read_progress, read_runs
@@ -156,7 +156,7 @@ def test_the_experiment_is_decided_and_its_arms_are_the_hash_of_the_salt(seeded)
 
 def test_the_default_design_is_saved(seeded):
     store, _, loop_id, _ = seeded
-    assert live_design(store, loop_id).id == DEFAULT_DESIGN.id
+    assert live_design(store, loop_id).id == FIRST_DESIGN.id
     assert count(store, "reward_designs") == 1
 
 

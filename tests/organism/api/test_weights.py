@@ -6,10 +6,12 @@ from datetime import datetime
 import pytest
 from starlette.testclient import TestClient
 
+from data.scribe.first_design import FIRST_DESIGN
 from organism.api import weights
 from organism.api.app import create_api
 from organism.digest.design_files import to_toml
 from organism.digest.designs import DEFAULT_DESIGN
+from organism.digest.flow import save_design
 from organism.store.database import Store
 from organism.store.sampled_drafts import append_sampled_drafts
 
@@ -55,6 +57,7 @@ def test_a_design_may_come_as_toml(api: TestClient, store: Store, events, asked:
 
 def test_growth_is_the_best_of_the_sampled_drafts(api: TestClient, store: Store, events) -> None:
     sample(store, events.loop_id)
+    save_design(store, events.loop_id, FIRST_DESIGN, now=datetime(2026, 10, 1))
     found = api.post("/rewards/growth", json={"price": 0.0, "performance": 0.0, "quality": 1.0}).json()
     assert (found["as_sampled"]["chars"], found["grown"]["chars"]) == (340, 300)
     assert (found["grown"]["n_prompts"], found["grown"]["stops_share"]) == (1, 1.0)

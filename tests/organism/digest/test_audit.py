@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.scribe.first_design import FIRST_DESIGN
 from organism.digest.audit import RULES, Verdict, audit
 from organism.digest.audit_checks import CHECKS, Check, Finding
 from organism.digest.designs import DEFAULT_DESIGN
@@ -82,7 +83,7 @@ def test_drafts_that_are_no_longer_shown_while_acceptance_rises_fail():
     silent = np.random.default_rng(3).uniform(size=len(shy)) < 0.3
     shy.loc[silent, "output_tokens"] = 0
     shy.loc[silent, ["accepted", "retained_char_rate"]] = np.nan
-    found = of(pd.concat([served("base", rng).drop(columns="written_share"), shy]), "shy")
+    found = of(pd.concat([served("base", rng).drop(columns="written_share"), shy]), "shy", design=FIRST_DESIGN)
     (offer,) = [c for c in found.checks if c.check is Check.OFFER]
     assert (offer.finding, offer.subject) == (Finding.FAIL, "drafts_shown")
 

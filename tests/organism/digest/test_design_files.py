@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.scribe.first_design import FIRST_DESIGN
 from organism.digest.design_files import (
     MAX_LINK,
     Form,
@@ -90,15 +91,15 @@ GOOD = to_toml(DEFAULT_DESIGN)
 @pytest.mark.parametrize(
     ("pattern", "instead", "said"),
     [
-        (r"weight = 0.2", 'weight = "high"', r"number 1 \(accepted\): weight is the text 'high'; wanted a number"),
-        (r"weight = 0.2", "weight = true", r"weight is true; wanted a number"),
-        (r"weight = 0.2", "wieght = 0.2", r"number 1 has the unknown key 'wieght'; did you mean weight\?"),
+        (r"weight = 0.15", 'weight = "high"', r"number 1 \(accepted\): weight is the text 'high'; wanted a number"),
+        (r"weight = 0.15", "weight = true", r"weight is true; wanted a number"),
+        (r"weight = 0.15", "wieght = 0.2", r"number 1 has the unknown key 'wieght'; did you mean weight\?"),
         (r"worst = 0.0\n", "", r"signals, number 1 lacks worst"),
-        (r"weight = 0.2", "weight = ", r"is not TOML: .*line 14"),
-        (r"weight = 0.2", "weight = 0.2\nweight = 0.3", r"is not TOML: .*line 15"),
-        (r"weight = 0.2", "weight = 1" + "0" * 400, r"weight is a number of 401 digits"),
-        (r"weight = 0.2", "weight = 1" + "0" * 5000, r"is not TOML"),
-        (r"weight = 0.2", "weight = 0x" + "f" * 5000, r"weight is a number of 6,021 digits"),
+        (r"weight = 0.15", "weight = ", r"is not TOML: .*line 14"),
+        (r"weight = 0.15", "weight = 0.2\nweight = 0.3", r"is not TOML: .*line 15"),
+        (r"weight = 0.15", "weight = 1" + "0" * 400, r"weight is a number of 401 digits"),
+        (r"weight = 0.15", "weight = 1" + "0" * 5000, r"is not TOML"),
+        (r"weight = 0.15", "weight = 0x" + "f" * 5000, r"weight is a number of 6,021 digits"),
         (r'name = ".*?"', "name = 0x" + "f" * 5000, r"name is a number of 6,021 digits; wanted text"),
         (r'signal = "accepted"', "signal = 3", r"signals, number 1: signal is 3; wanted text"),
         (r'name = ".*?"', "name = 3", r"d.toml: name is 3; wanted text"),
@@ -162,7 +163,7 @@ def test_three_weights_move_the_live_design():
     moved = from_weights(found, DEFAULT_DESIGN)
     assert group_weights(moved) == pytest.approx({"price": 0.9, "performance": 0.2, "quality": 0.6})
     assert (moved.name, moved.note) == (DEFAULT_DESIGN.name, "cheaper")
-    assert "weight = 0.266667\n" in to_toml(from_weights({"quality": 0.8}, DEFAULT_DESIGN)), "six digits read well"
+    assert "weight = 0.266667\n" in to_toml(from_weights({"quality": 0.8}, FIRST_DESIGN)), "six digits read well"
     with pytest.raises(InputError, match="price is the text 'high'; wanted a number"):
         from_weights({"price": "high"}, DEFAULT_DESIGN)
     with pytest.raises(DesignError, match="the weight of price is -1"):

@@ -75,7 +75,7 @@ def test_a_slider_moves_outcomes_answers_and_sql_signals_with_their_group():
 def test_a_group_without_weight_shares_it_as_the_default_does_or_equally():
     zero = [s._replace(weight=0.0) for s in DEFAULT_DESIGN.signals]
     moved = {s.signal: s.weight for s in weighted(design(*zero), price=0, performance=0, quality=0.9).signals}
-    assert moved["retained_char_rate"] == pytest.approx(2 * moved["accepted"])
+    assert moved["written_share"] == pytest.approx(2 * moved["accepted"])
     unknown = design(one(weight=0.0), SignalSpec("vendor_score", 0.0, 0, 1))
     assert [s.weight for s in weighted(unknown, price=0, performance=0, quality=0.6).signals] == [0.3, 0.3]
 

@@ -26,7 +26,7 @@ from organism.digest.rewards import (
 from organism.errors import DesignError
 from organism.records import RewardDesign, SignalSpec
 
-KNOWN = ("accepted", "cost_usd", "latency_ms", "retained_char_rate")
+KNOWN = ("accepted", "cost_usd", "latency_ms", "retained_char_rate", "written_share")
 
 
 def design(*signals: SignalSpec) -> RewardDesign:
@@ -79,7 +79,7 @@ def test_three_sliders_move_the_groups_and_keep_the_shares_within():
     moved = weighted(DEFAULT_DESIGN, price=0.5, performance=0.2, quality=0.3)
     assert group_weights(moved) == pytest.approx({"price": 0.5, "performance": 0.2, "quality": 0.3})
     by_name = {s.signal: s.weight for s in moved.signals}
-    assert by_name["retained_char_rate"] == pytest.approx(2 * by_name["accepted"])
+    assert by_name["written_share"] == pytest.approx(2 * by_name["accepted"])
     emptied = weighted(moved, price=1, performance=0, quality=0)
     assert weighted(emptied, price=0.5, performance=0.2, quality=0.3).id == moved.id
 
