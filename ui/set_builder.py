@@ -11,7 +11,7 @@ import streamlit as st
 from organism.config import utcnow
 from organism.digest.designs_flow import find_design
 from organism.digest.training_set_flow import Preview, freeze, preview
-from organism.digest.training_settings import ANSWERS, Basis, SetSettings, settings_from
+from organism.digest.training_settings import ANSWERS, Basis, SetSettings, least_in_words, settings_from
 from organism.records import DatasetKind
 from ui import cards, runtime
 from ui.words import counted, literal, sentence
@@ -72,7 +72,7 @@ def build(loop_id: str, designs: Mapping[str, str], variants: list[str], regions
         if wants_count:
             seen = preview(runtime.store(), loop_id, settings, design=recipe, on_progress=patient(bar))
             bar.empty()
-            counts(seen)
+            counts(seen, settings.min_reward)
         if wants_freeze:
             done = freeze(
                 runtime.store(), loop_id, settings, design=recipe, name=name.strip() or None, now=utcnow(),
@@ -94,15 +94,15 @@ def patient(bar: Any) -> Callable[[float, str], None]:
     return tell
 
 
-def counts(seen: Preview) -> None:
-    """What would be kept and dropped."""
+def counts(seen: Preview, asked: float | None) -> None:
+    """What would be kept and dropped, and the least reward of that, whether `asked` for or not."""
     st.markdown(
         f"Of {counted(seen.n_candidates, 'draft')}: **{counted(seen.n_train, 'row')}** of "
         f"{counted(seen.n_users_train, 'user')} to train on, **{seen.n_heldout:,}** of {seen.n_users_heldout:,} others "
         f"to judge by. {counted(seen.n_leaking, 'training row')} nearly repeated a held-out prompt."
     )
-    if seen.least_reward is not None:
-        st.caption(f"Drafts had to earn a reward of at least {seen.least_reward:.3f}.")
+    if least := least_in_words(seen.least_reward, asked):
+        st.caption(least)
     if seen.dropped:
         st.dataframe(
             [{"Dropped because": reason, "Drafts": count} for reason, count in seen.dropped.items()],

@@ -7,7 +7,7 @@ import streamlit as st
 
 from organism.digest.composition import Composition
 from organism.digest.set_reading import FrozenSet
-from organism.digest.training_settings import Basis
+from organism.digest.training_settings import Basis, least_in_words
 from organism.measures.acceptance import retained_runs
 from organism.records import DatasetKind
 from ui import cards, runtime, set_charts
@@ -67,8 +67,8 @@ def _sides(header: FrozenSet, rows: pd.DataFrame, column: str, title: str, takea
 
 def drops(header: FrozenSet) -> None:
     """Why candidates became no row."""
-    if header.least_reward is not None:
-        st.caption(f"Drafts had to earn a reward of at least {header.least_reward:.3f}.")
+    if least := least_in_words(header.least_reward, (header.settings or {}).get("min_reward")):
+        st.caption(least)
     table = pd.DataFrame({"reason": list(header.dropped), "drafts": list(header.dropped.values())})
     table = table.sort_values("drafts", ascending=False, kind="stable", ignore_index=True)
     if table.empty:

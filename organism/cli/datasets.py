@@ -15,7 +15,7 @@ from organism.digest.set_files import FileForm
 from organism.digest.set_reading import FrozenSet, describe, export, list_sets
 from organism.digest.training_set_flow import Preview, TrainingSet, freeze, preview
 from organism.digest.training_sets import HASHED
-from organism.digest.training_settings import ANSWERS, Basis, SetSettings, settings_from
+from organism.digest.training_settings import ANSWERS, Basis, SetSettings, least_in_words, settings_from
 from organism.errors import InputError
 from organism.records import DatasetKind
 
@@ -126,7 +126,7 @@ def show_dataset(args: argparse.Namespace) -> Result:
         f"{header.name} ({header.kind}), frozen {header.created_at:%Y-%m-%d %H:%M} UTC as {header.content_hash[:12]}",
         f"{HASHED}.",
         _sizes(header),
-        *filter(None, [_least(header.least_reward, (header.settings or {}).get("min_reward"))]),
+        *filter(None, [least_in_words(header.least_reward, (header.settings or {}).get("min_reward"))]),
         _drops(header.dropped),
         _leaks(header.leakage["n_leaking"] if header.leakage else None),
         *(f"\n{name}:\n{rows.to_string(index=False)}" for name, rows in _tables(parts) if len(rows)),
@@ -159,7 +159,7 @@ def _previewed(seen: Preview, settings: SetSettings) -> str:
 
 def _kept_and_lost(found: TrainingSet | Preview, settings: SetSettings) -> str:
     lines = [_sizes(found), _drops(found.dropped), _leaks(found.n_leaking)]
-    if least := _least(found.least_reward, settings.min_reward):
+    if least := least_in_words(found.least_reward, settings.min_reward):
         lines.insert(1, least)
     return "\n".join(lines)
 
@@ -169,12 +169,6 @@ def _sizes(found: FrozenSet | TrainingSet | Preview) -> str:
         f"{found.n_train:,} rows of {found.n_users_train:,} users to train on, {found.n_heldout:,} of "
         f"{found.n_users_heldout:,} others to judge by."
     )
-
-
-def _least(least: float | None, asked: float | None) -> str:
-    """What a draft had to earn, and whose figure that is; empty where any reward did."""
-    whose = "the median of the drafts scored" if asked is None else "as asked"
-    return "" if least is None else f"Least reward: {least:.3f}, {whose}."
 
 
 def _drops(dropped: dict[str, int]) -> str:

@@ -27,6 +27,7 @@ OTHER_ANSWER = "another kind of answer"
 OTHER_REGION = "another region"
 OVER_USER = "over the limit for one user"
 OVER_LIMIT = "over the limit, newest first"
+OVER_HELDOUT = "over the limit of held-out rows, newest first"
 OVER_LIMIT_BY_REWARD = "over the limit, best rewarded first"
 LEAKED = "nearly the same prompt is held out"
 
@@ -186,9 +187,9 @@ def _within_limits(
         number = left.groupby(usable["user_key"].loc[left["place"]].to_numpy()).cumcount()
         left = pairs.keep(left, number < settings.max_rows_per_user, OVER_USER, dropped)
     number = left.groupby("is_heldout").cumcount()
-    left = pairs.keep(left, ~left["is_heldout"] | (number < settings.max_heldout_rows), OVER_LIMIT, dropped)
-    reason = OVER_LIMIT_BY_REWARD if settings.imitates_drafts else OVER_LIMIT
-    return pairs.keep(left, left["is_heldout"] | (number.loc[left.index] < settings.max_rows), reason, dropped)
+    trained, judged = (OVER_LIMIT_BY_REWARD, OVER_HELDOUT) if settings.imitates_drafts else (OVER_LIMIT, OVER_LIMIT)
+    left = pairs.keep(left, ~left["is_heldout"] | (number < settings.max_heldout_rows), judged, dropped)
+    return pairs.keep(left, left["is_heldout"] | (number.loc[left.index] < settings.max_rows), trained, dropped)
 
 
 def _best_first(formed: pd.DataFrame, rewards: pd.Series) -> pd.DataFrame:

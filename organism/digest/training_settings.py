@@ -106,6 +106,12 @@ class SetSettings:
             )
 
 
+def least_in_words(least: float | None, asked: float | None) -> str:
+    """What a draft has to earn, and whose figure that is; empty where any reward does."""
+    whose = "the median of the drafts scored" if asked is None else "as asked"
+    return "" if least is None else f"Least reward: {least:.3f}, {whose}."
+
+
 def check_name(name: str | None) -> None:
     """Raise InputError when this is no name that a list of sets can show; None leaves the choice to the set."""
     if name is not None and (len(name) > MAX_NAME or not name.isprintable()):

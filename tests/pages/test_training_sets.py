@@ -80,16 +80,16 @@ def test_completions_by_reward_take_at_least_the_median_unless_told_otherwise(fu
     app.segmented_control(key="set_basis").set_value("reward").run()
     app.button(key="set_count").click().run()
     assert not app.exception
-    assert "Drafts had to earn a reward of at least 0." in said(app)
+    assert "the median of the drafts scored." in said(app)
     app.toggle(key="set_median").set_value(False).run()
     app.slider(key="set_least").set_value(0.11).run()
     app.button(key="set_count").click().run()
     assert not app.exception
-    assert "at least 0.110" in said(app)
+    assert "Least reward: 0.110, as asked." in said(app)
     app.button(key="set_freeze").click().run()
     app.run()
     assert not app.exception
-    assert "Drafts had to earn a reward of at least 0.110." in said(app)
+    assert "Least reward: 0.110, as asked." in said(app)
     assert "rejected, so not to imitate" in list_sets(runtime.store(), loop_id())[0].dropped
 
 

@@ -237,7 +237,10 @@ def test_over_the_limit_the_best_rewarded_are_trained_on_and_the_newest_judged_b
     events.write()
     asked = {"basis": Basis.REWARD, "min_reward": 0.0, "max_rows": 25, "max_heldout_rows": 5}
     built, rows = rows_of(store, events.loop_id, **asked)
-    assert built.dropped == {"over the limit, best rewarded first": 15, "over the limit, newest first": 35}
+    assert built.dropped == {
+        "over the limit, best rewarded first": 15,
+        "over the limit of held-out rows, newest first": 35,
+    }
     assert set(rows[rows["split"] == "train"].index) == {f"trained {n}" for n in range(25)}
     assert set(rows[rows["split"] == "heldout"].index) == {f"judged {n}" for n in range(35, 40)}
     twice, rows = rows_of(store, events.loop_id, **asked | {"max_rows_per_user": 1})
