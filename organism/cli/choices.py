@@ -28,6 +28,10 @@ from organism.digest.policies import FORMS
 from organism.errors import DesignError
 from organism.store.choices import read_choices, read_voters
 
+COLUMNS_MEAN = (
+    "weight: log odds that a draft worth 1 by this signal is chosen over one worth 0, with its 95% interval; share: of "
+    "all weights' sizes; hand-set: the design's own share; in a design: the share to save, a negative weight being 0."
+)
 KINDS = [kind.value for kind in ChoiceKind]
 
 
@@ -133,7 +137,15 @@ def weights(args: argparse.Namespace) -> Result:
         {"variant": "variant", "log_strength": "log strength", "low": "low", "high": "high"},
         "",
     )
-    words = [f"{fit.n_pairs} choices. {_foreseen(fit)}", shown, *fit.sentences, "", ranked, found.sentence]
+    words = [
+        f"{fit.n_pairs} choices. {_foreseen(fit)}",
+        shown,
+        COLUMNS_MEAN,
+        *fit.sentences,
+        "",
+        ranked,
+        found.sentence,
+    ]
     return Result("\n".join(words), {**fit._asdict(), "strengths": found, "link": link})
 
 

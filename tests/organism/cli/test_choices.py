@@ -50,6 +50,7 @@ def test_choices_are_kept_listed_and_turned_into_weights(place, capsys):
     assert code == 0
     assert "retained_char_rate" in words
     assert "loose" in words
+    assert "hand-set: the design's own share" in words
     told = json.loads(run(capsys, place, "weights", "--json")[1])
     assert (told["n_pairs"], {"weight", "low", "high", "n_more"} <= told["weights"][0].keys()) == (4, True)
 
