@@ -143,8 +143,16 @@ def _against(pair: Pair, check: Check, outcome: str) -> Checked:
     finding = Finding.OK
     if surely_up(reward) and doubtful:
         finding = Finding.FAIL if surely_down(change) else Finding.WARN
-    words = f"The reward{note} is {_moved(reward)} and {spoken(outcome)} is {_moved(change)}."
+    words = f"The reward{note} is {_moved(reward)} and {spoken(outcome)} is {_moved(change)}{_scale(pair, outcome)}."
     return Checked(check, outcome, finding, words, figures)
+
+
+def _scale(pair: Pair, outcome: str) -> str:
+    """On what scale people answered, as far as it was seen: a change of -2.4 says little without it."""
+    values = pair.rows[outcome].dropna()
+    if kind_of(outcome) is not Kind.HUMAN or values.empty:
+        return ""
+    return f", where answers ran from {values.min():.3g} to {values.max():.3g}"
 
 
 def _tracking(pair: Pair, outcome: str, rng: np.random.Generator) -> Checked:
@@ -224,7 +232,8 @@ def _domination(pair: Pair) -> Checked:
         return Checked(Check.DOMINATION, "", Finding.OK, words, figures)
     most = max(parts, key=lambda name: parts[name].effect or 0.0)
     share = (parts[most].effect or 0.0) / gain
-    words = f"Of the reward's gain of {gain:+.3f}, {most} ({group_of(most)}) brings {share:.0%}."
+    words = f"Of the reward's gain of {gain:+.3f}, {most} ({group_of(most)}) brings {share:.0%}"
+    words += " (other signals take some back)." if share > 1 else "."
     alone = share > DOMINATES and group_of(most) != "quality"
     return Checked(Check.DOMINATION, most, Finding.WARN if alone else Finding.OK, words, figures)
 

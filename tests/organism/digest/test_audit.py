@@ -77,6 +77,25 @@ def test_a_gain_that_is_nearly_all_price_is_a_warning_that_names_the_signal():
     assert found.verdict is Verdict.WARNING
 
 
+def test_a_signal_that_brings_more_than_the_whole_gain_is_said_with_what_the_others_take_back():
+    rng = np.random.default_rng(1)
+    cheap = served("cheap", rng, better=-0.03)
+    cheap["cost_usd"] *= 0.2
+    found = of(pd.concat([served("base", rng), cheap]), "cheap")
+    (domination,) = [c for c in found.checks if c.check is Check.DOMINATION]
+    assert domination.subject == "cost_usd"
+    share = int(domination.sentence.split(" brings ")[1].split("%")[0])
+    assert (share > 100, "(other signals take some back)" in domination.sentence) == (True, True)
+
+
+def test_a_change_of_peoples_answers_is_said_beside_the_scale_that_they_used():
+    rows = clinic(0).assign(**{"answer.quality": lambda table: table["answer.quality"].round().clip(1, 5)})
+    (human,) = [c for c in of(rows, "brief").checks if c.check is Check.HUMAN]
+    assert "where answers ran from 1 to 5." in human.sentence
+    (late,) = [c for c in of(rows, "brief").checks if c.check is Check.OUTCOME]
+    assert "answers ran" not in late.sentence
+
+
 def test_drafts_that_are_no_longer_shown_while_acceptance_rises_fail():
     rng = np.random.default_rng(2)
     shy = served("shy", rng, better=0.2).drop(columns="written_share")
