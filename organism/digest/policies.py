@@ -60,7 +60,8 @@ def in_words(policy: Policy) -> str:
         return f"the best variant of each {_NOUNS[policy.segment_by or '']}, learned on half of the users"
     if policy.segment_by is None:
         shares = policy.rules[EVERYWHERE]
-        return f"always {next(iter(shares))}" if len(shares) == 1 else _mixed(shares)
+        mixed = _mixed(shares)
+        return f"always {mixed}" if mixed in shares else mixed
     by_shares: dict[str, list[str]] = {}
     for segment, shares in policy.rules.items():
         by_shares.setdefault(_mixed(shares), []).append(named_segment(segment))
@@ -119,9 +120,10 @@ def _assignments(rest: str, text: str) -> list[tuple[str, str]]:
 
 
 def _mixed(shares: Shares) -> str:
-    if len(shares) == 1:
-        return next(iter(shares))
-    return " and ".join(f"{share:.0%} {variant}" for variant, share in shares.items())
+    some = {variant: share for variant, share in shares.items() if share > 0}
+    if len(some) == 1:
+        return next(iter(some))
+    return _listed([f"{share:.0%} {variant}" for variant, share in some.items()])
 
 
 def _listed(names: Sequence[str]) -> str:

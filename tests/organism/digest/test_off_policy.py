@@ -57,6 +57,8 @@ def test_policies_are_read_from_their_words():
     assert in_words(parse_policy("always:base")) == "always base"
     assert in_words(routed) == "scribe-1 for north, base for the rest"
     assert in_words(parse_policy("mix:base=1,scribe-1=3")) == "25% base and 75% scribe-1"
+    assert in_words(parse_policy("mix:base=0,scribe-1=1,scribe-brief=0")) == "always scribe-1"
+    assert in_words(parse_policy("mix:a=1,b=1,c=2,d=0")) == "25% a, 25% b and 50% c"
 
 
 @pytest.mark.parametrize(
