@@ -9,6 +9,7 @@ from organism.digest.scored_rows import spoken
 from organism.digest.validity_flow import audit_versions, check_validity
 from organism.errors import OrganismError
 from ui import cards, designs, runtime, validity, validity_charts
+from ui.validity_charts import VARIANCE, WEIGHT
 from ui.words import literal, sentence
 
 WARNED = {Word.OPPOSITE: "Predicts the opposite", Word.SPURIOUS: "Spurious, only between versions"}
@@ -76,10 +77,11 @@ with right.container(border=True, height="stretch"):
         "signal that hardly varies has hardly a say, whatever its weight.",
     )
     parts = pd.DataFrame(found.components)
-    first = max(found.components, key=lambda part: part.variance_share or part.weight_share)
+    column, named = ("variance_share", VARIANCE) if parts["variance_share"].notna().any() else ("weight_share", WEIGHT)
+    first = parts["signal"].iloc[int(parts[column].fillna(0.0).argmax())]
     cards.chart(
         runtime.figure(validity_charts.components, parts, about=about),
-        f"{first.signal} makes the largest part of the difference between users.",
+        f"{first} has the largest {named[:1].lower()}{named[1:]}.",
         parts,
         "components",
     )

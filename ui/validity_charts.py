@@ -13,6 +13,7 @@ from organism.digest.predictions import Word
 from ui.charts import Palette, blank, whiskers
 
 OFFSET = 0.16
+WEIGHT, VARIANCE = "Share of the weight", "Share of the reward's variance between users"
 SHORT: Mapping[str, str] = {
     Word.PREDICTS: "predicts",
     Word.OPPOSITE: "the opposite",
@@ -121,8 +122,8 @@ def components(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     """
     figure = blank(palette, height=104 + 54 * len(frame))
     for column, label, color in (
-        ("weight_share", "Share of the weight", palette.control),
-        ("variance_share", "Share of the reward's variance between users", palette.treatment),
+        ("weight_share", WEIGHT, palette.control),
+        ("variance_share", VARIANCE, palette.treatment),
     ):
         figure.add_bar(
             y=frame["signal"],

@@ -46,6 +46,7 @@ def test_a_hack_is_named_in_the_banner_and_on_its_card_and_a_clean_version_is_no
     assert "Hack suspected" in found["brief against base"]
     assert "Clean" in found["clean against base"]
     assert "simulated" in text, "the rows say that they are synthetic"
+    assert "has the largest share of the reward's variance between users" in text
 
 
 def test_the_full_demo_turn_is_answered_with_rules_and_charts(full: Path, visit: Visit) -> None:
