@@ -18,7 +18,7 @@ from ui.charts import frame as house_frame
 
 Trace = dict[str, Any]
 
-UNCLEAR = "No clear winner"
+UNCLEAR = "Unclear"
 CLOSE = 0.15
 MEASURES = (("retained_char_rate", "Retained"), ("written_share", "Written"), ("facts_right", "Facts right"))
 CORNERS = (
@@ -94,8 +94,7 @@ def ternary(
         "ternary": {"sum": 1, "bgcolor": CLEAR, "aaxis": axis, "baxis": axis, "caxis": axis},
         "margin": {"l": 40, "r": 40, "t": 30, "b": 8},
     }
-    layout["legend"] |= {"y": -0.13, "yanchor": "top", "x": 0.5, "xanchor": "center", "font": {"size": 12}}
-    layout["legend"] |= {"entrywidth": 0.5, "entrywidthmode": "fraction"}
+    layout["legend"] |= {"y": -0.13, "yanchor": "top", "x": 0.5, "xanchor": "center", "font": {"size": 11}}
     return go.Figure(data=[_corners(palette), *cells, *marks], layout=layout)
 
 
