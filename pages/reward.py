@@ -79,7 +79,7 @@ def drafted(loop: runtime.Loop, live: RewardDesign) -> RewardDesign:
         return draft
     with start:
         reward_draft.presets(runtime.read(presets, loop.loop_id), draft.id, live)
-    if st.button("Signals, anchors and missing values", icon=":material/tune:", key="details", width="stretch"):
+    if st.button("Signals and anchors", icon=":material/tune:", key="details", width="stretch"):
         editor(draft, live, runtime.read(known_signals, loop.loop_id), loop.loop_id)
     reward_draft.messages()
     reward_draft.actions(loop.loop_id, live, draft, version)

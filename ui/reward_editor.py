@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 Anchors = Callable[[str], tuple[float, float]]
 
 
-@st.dialog("Signals, anchors and missing values", width=WIDTH + 60)
+@st.dialog("Signals and anchors", width=WIDTH + 60)
 def editor(draft: RewardDesign, live: RewardDesign, known: Mapping[str, Any], loop_id: str) -> None:
     """Edit the draft as a whole; it changes when Apply is pressed, and only when it can give a reward.
 
@@ -127,13 +127,13 @@ def _spec_columns(known: Mapping[str, Any], draft: RewardDesign) -> dict[str, An
     number = st.column_config.NumberColumn
     return {
         "signal": st.column_config.SelectboxColumn(
-            "Signal", options=_options(known, [s.signal for s in draft.signals]), width=200, pinned=True, required=True
+            "Signal", options=_options(known, [s.signal for s in draft.signals]), width=160, required=True
         ),
-        "weight": number("Weight", min_value=0.0, format="%.2f", width=90, help="0 or more; only shares count."),
-        "worst": number("Worst", format="%g", width=90, help="The value that is worth 0."),
-        "best": number("Best", format="%g", width=90, help="The value that is worth 1."),
+        "weight": number("Weight", min_value=0.0, format="%.2f", width=70, help="0 or more; only shares count."),
+        "worst": number("Worst", format="%g", width=80, help="The value that is worth 0."),
+        "best": number("Best", format="%g", width=80, help="The value that is worth 1."),
         "missing": number(
-            "Missing", min_value=0.0, max_value=1.0, format="%g", width=90, help="Utility when absent; empty: left out."
+            "Missing", min_value=0.0, max_value=1.0, format="%g", width=80, help="Utility when absent; empty: left out."
         ),
     }
 
@@ -142,10 +142,10 @@ def _bound_columns(known: Mapping[str, Any], draft: RewardDesign) -> dict[str, A
     number = st.column_config.NumberColumn
     return {
         "signal": st.column_config.SelectboxColumn(
-            "Signal", options=_options(known, [c.signal for c in draft.constraints]), width=200, required=True
+            "Signal", options=_options(known, [c.signal for c in draft.constraints]), width=160, required=True
         ),
-        "at_least": number("At least", format="%g", width=120),
-        "at_most": number("At most", format="%g", width=120),
+        "at_least": number("At least", format="%g", width=90),
+        "at_most": number("At most", format="%g", width=90),
     }
 
 

@@ -46,7 +46,7 @@ def test_a_preset_is_a_link_that_another_person_opens(
 
 def test_a_weight_is_typed_into_the_table_and_a_guardrail_without_a_bound_is_refused(open_page: Open) -> None:
     page = open_page("/reward")
-    tables = page.get_by_role("button", name="Signals, anchors and missing values")
+    tables = page.get_by_role("button", name="Signals and anchors")
     tables.click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_test_id("stDataFrame").first.click(position={"x": 290, "y": 50})
