@@ -89,7 +89,7 @@ def remove_signal(store: Store, loop_id: str, name: str, now: datetime) -> Remov
     found = known[name]
     if found.kind is not SignalKind.SQL:
         raise InputError(
-            f"{name} comes with the data and cannot be removed; leave it out of the design, or give it weight 0"
+            f"signal {name} comes with the data and cannot be removed; leave it out of the design, or give it weight 0"
         )
     mark_removed(store, loop_id, name, now)
     return RemovedSignal(name, found.removed_at or now, _designs_with(store, loop_id, name))
@@ -102,22 +102,24 @@ def _check_name(name: str) -> None:
             "(at most 63), as in vendor_score"
         )
     if name in RESERVED:
-        raise DesignError(f"{name} already means something else here; choose another name, such as team_{name}")
+        raise DesignError(
+            f"the name {name} already means something else here; choose another name, such as team_{name}"
+        )
 
 
 def _check_free(name: str, expression: str, known: SignalInfo | None, designs: list[str]) -> None:
     if known is None or known.expression == expression:
         return
     if known.kind is not SignalKind.SQL:
-        raise DesignError(f"{name} is a signal that is there already; choose another name, such as team_{name}")
+        raise DesignError(f"{name!r} is a signal that is there already; choose another name, such as team_{name}")
     if known.removed_at is None:
         raise DesignError(
-            f"{name} is defined already, as {known.expression}; choose another name, or remove that one first"
+            f"signal {name} is defined already, as {known.expression}; choose another name, or remove that one first"
         )
     if designs:
         raise DesignError(
-            f"{name} was removed, but {', '.join(designs[:3])} named it as {known.expression}, and saved designs never "
-            f"change their meaning; choose another name, such as {name}_2"
+            f"signal {name} was removed, but {', '.join(designs[:3])} named it as {known.expression}, and saved "
+            f"designs never change their meaning; choose another name, such as {name}_2"
         )
 
 

@@ -101,6 +101,7 @@ def try_expression(name: str, compiled: Compiled, types: Mapping[str, str], rows
 
     `rows` holds the columns that it reads, as text where Arrow has no such type; `types` their types in DuckDB.
     """
+    what = f"signal {name}"  # So that a message that begins with it keeps the name as it is.
     with duckdb.connect(":memory:", config=_LOCKED) as connection:
         columns = ", ".join(f'"{column}" {types[column]}' for column in compiled.columns)
         connection.execute(f"CREATE TABLE sample (row_number BIGINT{', ' + columns if columns else ''})")
@@ -109,9 +110,9 @@ def try_expression(name: str, compiled: Compiled, types: Mapping[str, str], rows
         timer = Timer(MAX_SECONDS, connection.interrupt)
         timer.start()
         try:
-            return _tried(connection, name, compiled.sql)
+            return _tried(connection, what, compiled.sql)
         except duckdb.Error as error:
-            raise DesignError(_failure(name, error)) from error
+            raise DesignError(_failure(what, error)) from error
         finally:
             timer.cancel()
 

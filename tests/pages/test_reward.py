@@ -264,6 +264,15 @@ def test_a_bad_expression_is_one_sentence(full: Path, visit: Visit) -> None:
     assert len(app.error) == 1
 
 
+def test_a_signal_that_divides_by_zero_keeps_its_name_in_the_sentence(full: Path, visit: Visit) -> None:
+    app = visit("reward", view="Signals")
+    fill(app, "Name of the signal", "bad_div")
+    next(area for area in app.text_area if area.label == "Expression").set_value("interaction.latency_ms / 0")
+    app.button(key="FormSubmitter:define_signal-Define").click().run()
+    assert not app.exception
+    assert app.error[0].value.startswith("Signal bad\\_div is infinite")
+
+
 def pool(*, beginnings: bool = False) -> None:
     """For each of 30 prompts a long and a short draft, the short one cheap and mostly useless."""
     shared = {"loop_id": loop_id(), "accepted": 1.0, "latency_ms": 400.0, "final_chars": 24, "is_synthetic": True}
