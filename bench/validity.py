@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from data.scribe.first_design import FIRST_DESIGN
 from organism.digest.audit import Verdict, audit
-from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.predictions import Word
 from organism.digest.validity import validity
 from organism.stats.rank_correlation import rank_correlation
@@ -58,7 +58,7 @@ def _seconds(n_rows: int, n_users: int, n_resamples: int) -> float:
 
 def _check() -> object:
     rows = clinic(0, n_users=267)
-    return validity(rows, DEFAULT_DESIGN, rng=np.random.default_rng(0))
+    return validity(rows, FIRST_DESIGN, rng=np.random.default_rng(0))
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -75,7 +75,7 @@ def _null(seed: int) -> Verdict:
 
 def _verdict(rows: pd.DataFrame, variant: str) -> Verdict:
     rng = np.random.default_rng(0)
-    return audit(rows, DEFAULT_DESIGN, variant=variant, reference="base", rng=rng).verdict
+    return audit(rows, FIRST_DESIGN, variant=variant, reference="base", rng=rng).verdict
 
 
 def _vendor_word(seed: int) -> Word:
@@ -84,7 +84,7 @@ def _vendor_word(seed: int) -> Word:
     rows = rows[rows["variant"] != "brief"]
     noise = np.random.default_rng(9000 + seed).normal(scale=0.05, size=len(rows))
     rows = rows.assign(vendor_score=np.where(rows["variant"] == "clean", 0.8, 0.4) + noise)
-    found = validity(rows, DEFAULT_DESIGN, candidates=["vendor_score"], rng=np.random.default_rng(0))
+    found = validity(rows, FIRST_DESIGN, candidates=["vendor_score"], rng=np.random.default_rng(0))
     (word,) = [p.word for p in found.signals if p.subject == "vendor_score" and p.outcome == "outcome.signed"]
     return word
 

@@ -140,6 +140,11 @@ def _warnings(
             "serve another version to some of the users"
         )
     said += [words for reward in rewards if (words := _about_users(reward))]
+    if len(rewards) > 2:
+        said.append(
+            f"{len(rewards) - 1} variants are compared with one control, each at its own 95%: the p-values are not "
+            "adjusted for that (Holm: the smallest times their number)"
+        )
     n_scored = sum(reward.n_interactions for reward in rewards)
     if n_scored < n_rows / 2:
         said.append(f"only {n_scored:,} of {n_rows:,} interactions carry every signal: {_rarest(design, covered)}")

@@ -25,7 +25,7 @@ _NOTES = {
     "error": "1 when the model failed, else 0",
     "latency_ms": "milliseconds until the whole answer was there",
     "output_tokens": "how many tokens the model wrote",
-    "rating": "the last rating without a name",
+    "rating": "the last rating by a person or by code, without a name",
     "retained_char_rate": "share of the draft's characters that survived into the final text",
     "ttft_ms": "milliseconds until the first token",
     "written_share": "share of the final text that the model wrote",
@@ -38,12 +38,14 @@ class SignalKind(StrEnum):
     BUILT_IN = "built_in"
     OUTCOME = "outcome"
     ANSWER = "answer"
+    JUDGE = "judge"
     SQL = "sql"
 
 
 _KIND_NOTES = {
     SignalKind.OUTCOME: "the latest outcome of this name within its attribution window",
     SignalKind.ANSWER: "annotators' rating of this name: the mean over them of each one's last",
+    SignalKind.JUDGE: "a model's rating of this name (`rating` without one): the mean over models of each one's last",
 }
 
 

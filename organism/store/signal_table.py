@@ -27,6 +27,12 @@ _FROM_FEEDBACK = (
     "retained_char_rate, written_share"
 ).split(", ")
 _IN_FORCE = "feedback_id NOT IN (SELECT supersedes_id FROM feedback_events WHERE supersedes_id IS NOT NULL)"
+_BY_MODEL = "coalesce(actor_kind = 'model', false)"
+_VOICES = {
+    SignalKind.ANSWER: ("name", f"kind = 'rating' AND name IS NOT NULL AND NOT {_BY_MODEL}"),
+    SignalKind.JUDGE: ("coalesce(name, 'rating')", f"kind = 'rating' AND {_BY_MODEL}"),
+}
+"""Ratings by who gives them, as the name and the condition: what a model judges is no person's judgment."""
 _IN_WINDOW = (
     "o.loop_id = i.loop_id AND o.occurred_at >= i.occurred_at AND (o.attribution_window_s IS NULL "
     "OR (epoch_us(o.occurred_at) - epoch_us(i.occurred_at)) / 1e6 <= o.attribution_window_s)"
@@ -115,7 +121,7 @@ def wide_sql(cursor: Cursor, chosen: Chosen) -> str:
             {", ".join([*_named(cursor), *nouns])}
         FROM interactions i LEFT JOIN (
             SELECT interaction_id, arg_max(rowid, {_LATEST}) FILTER (kind IN ('accept', 'edit', 'reject')) AS last,
-                arg_max(value, {_LATEST}) FILTER (kind = 'rating' AND name IS NULL) AS rating,
+                arg_max(value, {_LATEST}) FILTER (kind = 'rating' AND name IS NULL AND NOT {_BY_MODEL}) AS rating,
                 min(occurred_at) AS first_feedback_at
             FROM feedback_events WHERE {about} AND {_IN_FORCE} GROUP BY interaction_id
         ) a USING (interaction_id) LEFT JOIN feedback_events f ON f.rowid = a.last {named}
@@ -172,15 +178,17 @@ def _register(cursor: Cursor, spans: dict[str, _Span]) -> None:
         ).fetchall()
         register_named(cursor, SignalKind.OUTCOME, found, MAX_NAMED)
     if any(spans[table].end > spans[table].first for table in ("feedback_events", "interactions")):
-        named = (
-            "SELECT i.loop_id, f.name, f.created_at FROM feedback_events f JOIN interactions i USING (interaction_id) "
-            "WHERE f.kind = 'rating' AND f.name IS NOT NULL AND"
-        )
-        found = cursor.execute(
-            f"SELECT loop_id, name, min(created_at) AS first_at FROM ({named} {spans['feedback_events'].of('f.rowid')} "
-            f"UNION ALL {named} {spans['interactions'].of('i.rowid')}) GROUP BY ALL ORDER BY first_at, name"
-        ).fetchall()
-        register_named(cursor, SignalKind.ANSWER, found, MAX_NAMED)
+        for kind, (name, ratings) in _VOICES.items():
+            named = (
+                f"SELECT i.loop_id, {name} AS name, f.created_at FROM feedback_events f "
+                f"JOIN interactions i USING (interaction_id) WHERE {ratings} AND"
+            )
+            found = cursor.execute(
+                "SELECT loop_id, name, min(created_at) AS first_at FROM "
+                f"({named} {spans['feedback_events'].of('f.rowid')} UNION ALL "
+                f"{named} {spans['interactions'].of('i.rowid')}) GROUP BY ALL ORDER BY first_at, name"
+            ).fetchall()
+            register_named(cursor, kind, found, MAX_NAMED)
 
 
 def _update_touched(cursor: Cursor, spans: dict[str, _Span]) -> None:
@@ -228,9 +236,7 @@ def _insert_new(cursor: Cursor, span: _Span) -> None:
 
 
 def _named(cursor: Cursor) -> list[str]:
-    return [
-        column for kind in (SignalKind.OUTCOME, SignalKind.ANSWER) for column in named_columns(cursor, kind).values()
-    ]
+    return [column for kind in (SignalKind.OUTCOME, *_VOICES) for column in named_columns(cursor, kind).values()]
 
 
 def _named_joins(cursor: Cursor, chosen: Chosen, about: str) -> str:
@@ -241,14 +247,16 @@ def _named_joins(cursor: Cursor, chosen: Chosen, about: str) -> str:
         reached = " UNION ALL ".join(_reached(chosen.where, "true"))
         joins += f" LEFT JOIN (SELECT interaction_id, {latest} FROM ({reached}) GROUP BY interaction_id) late "
         joins += "USING (interaction_id)"
-    if answers := named_columns(cursor, SignalKind.ANSWER):
+    for kind, (name, ratings) in _VOICES.items():
+        if not (answers := named_columns(cursor, kind)):
+            continue
         joins += f""" LEFT JOIN (
             SELECT interaction_id, {_pivoted("avg(value)", answers)} FROM (
-                SELECT interaction_id, name, actor_kind, actor_key, arg_max(value, {_LATEST}) AS value
-                FROM feedback_events WHERE kind = 'rating' AND name IS NOT NULL AND {about} AND {_IN_FORCE}
+                SELECT interaction_id, {name} AS name, actor_kind, actor_key, arg_max(value, {_LATEST}) AS value
+                FROM feedback_events WHERE {ratings} AND {about} AND {_IN_FORCE}
                 GROUP BY ALL
             ) GROUP BY interaction_id
-        ) labeled USING (interaction_id)"""
+        ) by_{kind} USING (interaction_id)"""
     return joins
 
 

@@ -198,7 +198,7 @@ def test_too_few_rows_or_users_say_nothing_whatever_the_figures():
 
 
 def test_ratings_and_named_answers_are_judges_and_everyday_signals_are_not():
-    names = ["accepted", "rating", "answer.tone", "outcome.sale", "cost_usd", "vendor_score"]
+    names = ["accepted", "rating", "answer.tone", "judge.tone", "outcome.sale", "cost_usd", "vendor_score"]
     assert judges(names) == ["outcome.sale", "answer.tone", "rating"]
 
 

@@ -24,7 +24,7 @@ BY_VIEW = """
     WITH answer AS (
         SELECT interaction_id,
             arg_max(rowid, occurred_at) FILTER (kind IN ('accept', 'edit', 'reject')) AS last,
-            arg_max(value, occurred_at) FILTER (kind = 'rating' AND name IS NULL) AS rating,
+            arg_max(value, occurred_at) FILTER (kind = 'rating' AND name IS NULL AND NOT coalesce(actor_kind = 'model', false)) AS rating,
             min(occurred_at) AS first_feedback_at
         FROM feedback_events
         WHERE feedback_id NOT IN (SELECT supersedes_id FROM feedback_events WHERE supersedes_id IS NOT NULL)
@@ -144,9 +144,11 @@ class History:
         dead = {row["supersedes_id"] for row in self.events[EventKind.FEEDBACK]}
         last: dict[str, dict] = defaultdict(dict)
         for row in sorted(self.events[EventKind.FEEDBACK], key=lambda row: row["occurred_at"]):
-            named = row["kind"] == "rating" and row["name"] and row["feedback_id"] not in dead
+            judged = row["actor_kind"] == "model"
+            name = f"judge.{row['name'] or 'rating'}" if judged else f"answer.{row['name']}"
+            named = row["kind"] == "rating" and (row["name"] or judged) and row["feedback_id"] not in dead
             if named and row["interaction_id"] == interaction["interaction_id"]:
-                last[f"answer.{row['name']}"][row["actor_kind"], row["actor_key"]] = row["value"]
+                last[name][row["actor_kind"], row["actor_key"]] = row["value"]
         return {name: sum(values.values()) / len(values) for name, values in last.items()}
 
 
@@ -165,7 +167,9 @@ def assert_as_from_scratch(store, history: History) -> None:
         found.astype(dict.fromkeys(ID_COLUMNS, str)), wanted.astype(dict.fromkeys(ID_COLUMNS, str))
     )
     for loop_id in history.loop_ids:
-        known = [name for name, info in known_signals(store, loop_id).items() if info.kind in ("outcome", "answer")]
+        known = [
+            name for name, info in known_signals(store, loop_id).items() if info.kind in ("outcome", "answer", "judge")
+        ]
         table = read_signal_values(store, loop_id, known).set_index("interaction_id")
         mine = [row for row in history.events[EventKind.INTERACTIONS] if row["loop_id"] == loop_id]
         assert len(table) == len(mine)

@@ -3,6 +3,7 @@
 import random
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 
 from organism.digest.rewards import utility
@@ -150,3 +151,15 @@ def test_an_empty_loop_has_tables_with_the_right_columns(store, events):
     assert read_quantiles(store, events.loop_id, ["rating"], [0.5])["value"].isna().all()
     assert read_coverage(store, events.loop_id, [])["n_rows"].tolist() == []
     assert list(known_signals(store, events.loop_id)) == list(SIGNALS)
+
+
+def test_what_a_model_judges_is_no_persons_answer(store, events):
+    draft = events.draft("ana")
+    events.answer(draft, "rating", name="tone", value=5.0, actor_kind="model", actor_key="judge-1")
+    events.answer(draft, "rating", name="tone", value=2.0, actor_kind="human", actor_key="reviewer-1")
+    events.answer(draft, "rating", value=4.0, actor_kind="model", actor_key="judge-1")
+    events.write()
+    names = ["answer.tone", "judge.tone", "judge.rating", "rating"]
+    (row,) = read_signal_rows(store, events.loop_id, names)[names].to_dict("records")
+    assert [row["answer.tone"], row["judge.tone"], row["judge.rating"]] == [2.0, 5.0, 4.0]
+    assert np.isnan(row["rating"])
