@@ -24,7 +24,8 @@ BY_VIEW = """
     WITH answer AS (
         SELECT interaction_id,
             arg_max(rowid, occurred_at) FILTER (kind IN ('accept', 'edit', 'reject')) AS last,
-            arg_max(value, occurred_at) FILTER (kind = 'rating' AND name IS NULL AND NOT coalesce(actor_kind = 'model', false)) AS rating,
+            arg_max(value, occurred_at)
+                FILTER (kind = 'rating' AND name IS NULL AND actor_kind IS DISTINCT FROM 'model') AS rating,
             min(occurred_at) AS first_feedback_at
         FROM feedback_events
         WHERE feedback_id NOT IN (SELECT supersedes_id FROM feedback_events WHERE supersedes_id IS NOT NULL)
@@ -167,9 +168,8 @@ def assert_as_from_scratch(store, history: History) -> None:
         found.astype(dict.fromkeys(ID_COLUMNS, str)), wanted.astype(dict.fromkeys(ID_COLUMNS, str))
     )
     for loop_id in history.loop_ids:
-        known = [
-            name for name, info in known_signals(store, loop_id).items() if info.kind in ("outcome", "answer", "judge")
-        ]
+        named = ("outcome", "answer", "judge")
+        known = [name for name, info in known_signals(store, loop_id).items() if info.kind in named]
         table = read_signal_values(store, loop_id, known).set_index("interaction_id")
         mine = [row for row in history.events[EventKind.INTERACTIONS] if row["loop_id"] == loop_id]
         assert len(table) == len(mine)
