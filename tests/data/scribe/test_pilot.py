@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from datetime import datetime
 
 import numpy as np
@@ -9,7 +11,6 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from data.scribe import pilot
 from data.scribe.answered import AnsweredDraft
 from data.scribe.build import digests
 from data.scribe.choices import CHOOSER, hidden_reward, simulated_choices
@@ -18,7 +19,7 @@ from data.scribe.history import BASE_FOLDER, sha256
 from data.scribe.pilot import ADAPTER, BRIEF, MAX_NEW_TOKENS, MOST_TRANSCRIPT_CHARS
 from data.scribe.reviews import LENIENCY, QUESTION, ratings
 from data.scribe.seed import HISTORY, PILOT, seed_demo
-from organism.config import DEMO_LOOP, Workspace
+from organism.config import DEMO_LOOP, ROOT, Workspace
 from organism.digest.designs import weighted
 from organism.digest.flow import reward_moments
 from organism.digest.rewards import reward_difference
@@ -232,7 +233,7 @@ def test_the_simulated_product_manager_mostly_takes_the_better_draft():
 
 
 @pytest.mark.slow
-def test_the_command_makes_the_same_bytes_twice(tmp_path, capsys):
+def test_the_command_makes_the_same_bytes_twice(tmp_path):
     """Beside a history of three physicians: two weeks of one of them."""
     (tmp_path / "history").mkdir()
     for name in ("interactions", "feedback", "outcomes"):
@@ -241,6 +242,13 @@ def test_the_command_makes_the_same_bytes_twice(tmp_path, capsys):
         few = frame if who is None else frame[who.isin(["physician-01", "physician-02", "physician-03"])]
         few.to_parquet(tmp_path / "history" / f"{name}.parquet")
     command = ["--out", str(tmp_path / "pilot"), "--physicians", "1", "--history", str(tmp_path / "history")]
-    assert pilot.main(command) == 0
-    assert pilot.main([*command, "--check"]) == 0
-    assert "byte for byte" in capsys.readouterr().out
+
+    def run(*words):
+        line = [sys.executable, "-m", "data.scribe.pilot", *command, *words]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    # In processes of its own: a pool of spawned processes breaks inside of a test worker.
+    made, checked = run(), run("--check")
+    assert made.returncode == 0, made.stderr[-2000:]
+    assert checked.returncode == 0, checked.stdout + checked.stderr[-2000:]
+    assert "byte for byte" in checked.stdout
