@@ -49,18 +49,18 @@ def test_a_weight_is_typed_into_the_table_and_a_guardrail_without_a_bound_is_ref
     tables = page.get_by_role("button", name="Signals and anchors")
     tables.click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_test_id("stDataFrame").first.click(position={"x": 290, "y": 50})
+    dialog.get_by_test_id("stDataFrame").first.click(position={"x": 245, "y": 50})
     page.keyboard.press("Enter")
     page.locator("#portal input").fill("0.5")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(500)  # The table hands an edit on a moment later.
+    page.wait_for_timeout(1500)  # The table hands an edit on a moment later.
     dialog.get_by_role("button", name="Apply").click()
     expect(dialog).to_have_count(0)
     expect(page.get_by_text(re.compile(r"accepted 0\.\d+ → 0\.50?\b"))).to_be_visible()
     tables.click()
     dialog.get_by_test_id("stDataFrame").last.click(position={"x": 100, "y": 50})
     page.locator("#portal").get_by_text("cost_usd", exact=True).click()
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(1500)
     dialog.get_by_role("button", name="Apply").click()
     expect(dialog.get_by_text("guards cost_usd without a bound")).to_be_visible()
 
