@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from organism.digest.designs import listed
 from organism.digest.flow import ROWS_LIMIT, signal_difference, signal_moments
 from organism.digest.pareto import COST, LATENCY, QUALITY, beaten_unsurely, quality_difference, trade_offs
 from organism.digest.rank_changes import moves, places
@@ -54,13 +55,13 @@ def _said(frame: pd.DataFrame, desk: Desk) -> str:
     if not doubts:
         return "No variant beats another in cost, latency and quality at once: the weights decide."
     surely = [name for name, unsure in doubts.items() if not unsure]
-    said = [f"{_listed(surely)} {'is' if len(surely) == 1 else 'are'} beaten in everything"] if surely else []
+    said = [f"{listed(surely)} {'is' if len(surely) == 1 else 'are'} beaten in everything"] if surely else []
     said += [
-        f"on average {name} is beaten in everything, though not surely in {_listed([NAMES[axis] for axis in unsure])}"
+        f"on average {name} is beaten in everything, though not surely in {listed([NAMES[axis] for axis in unsure])}"
         for name, unsure in doubts.items()
         if unsure
     ]
-    return "; ".join([*said, f"worth weighing: {_listed(list(frame.loc[frame['on_front'], 'variant']))}."])
+    return "; ".join([*said, f"worth weighing: {listed(list(frame.loc[frame['on_front'], 'variant']))}."])
 
 
 def _difference(desk: Desk, axis: str, control: str, treatment: str) -> Comparison:
@@ -69,10 +70,6 @@ def _difference(desk: Desk, axis: str, control: str, treatment: str) -> Comparis
         return runtime.read(signal_difference, desk.loop.loop_id, axis, control=control, treatment=treatment)
     moments = score(desk.loop.loop_id, desk.draft).moments
     return quality_difference(moments, desk.draft, control=control, treatment=treatment)
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _changes(desk: Desk) -> None:

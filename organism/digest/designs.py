@@ -127,6 +127,11 @@ def number(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words for people in a row: a, b and c; nothing for none."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def _members(design: RewardDesign, group: str) -> list[SignalSpec]:
     return [spec for spec in design.signals if group_of(spec.signal) == group]
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from organism.digest.designs import listed
 from organism.digest.prompt_kinds import KINDS_OF_PROMPT
 from organism.errors import InputError
 
@@ -65,7 +66,7 @@ def in_words(policy: Policy) -> str:
     by_shares: dict[str, list[str]] = {}
     for segment, shares in policy.rules.items():
         by_shares.setdefault(_mixed(shares), []).append(named_segment(segment))
-    return ", ".join(f"{shares} for {_listed(segments)}" for shares, segments in by_shares.items())
+    return ", ".join(f"{shares} for {listed(segments)}" for shares, segments in by_shares.items())
 
 
 def target_shares(policy: Policy, segments: Sequence[str], variants: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -123,9 +124,4 @@ def _mixed(shares: Shares) -> str:
     some = {variant: share for variant, share in shares.items() if share > 0}
     if len(some) == 1:
         return next(iter(some))
-    return _listed([f"{share:.0%} {variant}" for variant, share in some.items()])
-
-
-def _listed(names: Sequence[str]) -> str:
-    *before, last = names
-    return f"{', '.join(before)} and {last}" if before else last
+    return listed([f"{share:.0%} {variant}" for variant, share in some.items()])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from organism.digest.designs import group_of, ordered
+from organism.digest.designs import group_of, listed, ordered
 from organism.digest.predictions import RULES, Prediction, Word, of_reward, of_signals
 from organism.digest.reversals import Reversal, in_words, reversals
 from organism.digest.rewards import component_shares, moments_of_users
@@ -155,22 +155,22 @@ def _answer(
     good = [spoken(p.outcome) for p in heard if p.word == Word.PREDICTS]
     bad = [f"{spoken(p.outcome)} ({_why_not(p)})" for p in heard if p.word != Word.PREDICTS]
     silent = [spoken(p.outcome) for p in predictions if p.word == Word.CANNOT_SAY]
-    rest = f" About {_listed(silent)} the data cannot say." if silent else ""
+    rest = f" About {listed(silent)} the data cannot say." if silent else ""
     if not predictions:
         return Answer.CANNOT_SAY, (
             "Nothing can be held against this reward yet: no outcome and no human judgment has come in. "
             "Send outcomes, or ratings with a name."
         )
     if not heard:
-        return Answer.CANNOT_SAY, f"The data cannot say yet whether this reward is right about {_listed(silent)}."
+        return Answer.CANNOT_SAY, f"The data cannot say yet whether this reward is right about {listed(silent)}."
     if not good:
-        return Answer.NO, f"This reward does not order drafts as it should: {_listed(bad)}.{rest}"
+        return Answer.NO, f"This reward does not order drafts as it should: {listed(bad)}.{rest}"
     if wrong := in_words(turned, broken):
         rest = f" {wrong}{rest}"
     if bad:
-        return Answer.IN_PART, f"This reward predicts {_listed(good)}, but not {_listed(bad)}.{rest}"
+        return Answer.IN_PART, f"This reward predicts {listed(good)}, but not {listed(bad)}.{rest}"
     answer = Answer.IN_PART if any(reversal.preferred not in broken for reversal in turned) else Answer.YES
-    return answer, f"Within each version, more reward goes with more of {_listed(good)}.{rest}"
+    return answer, f"Within each version, more reward goes with more of {listed(good)}.{rest}"
 
 
 def _why_not(prediction: Prediction) -> str:
@@ -180,11 +180,6 @@ def _why_not(prediction: Prediction) -> str:
         case Word.OPPOSITE:
             return "it predicts the opposite"
     return "next to nothing within versions"
-
-
-def _listed(words: Sequence[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _components(rows: pd.DataFrame, design: RewardDesign) -> list[Component]:
@@ -239,7 +234,7 @@ def _notes(known: pd.DataFrame, design: RewardDesign, outcomes: Sequence[str]) -
     notes = [NOTE] if outcomes else []
     parts = [name for name in outcomes if name in {spec.signal for spec in design.signals}]
     if parts:
-        notes.append(f"{_listed(parts)} is part of this design; the reward is held against it without that part.")
+        notes.append(f"{listed(parts)} is part of this design; the reward is held against it without that part.")
     if len(known) and known["user_key"].nunique() == 1:
         notes.append("All interactions are of one user, so no interval can be given; wait for more users.")
     if len(known) and known["variant"].nunique() == 1:

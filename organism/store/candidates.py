@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow as pa
 
 from organism.store.database import Store
+from organism.store.interactions import VARIANT
 from organism.store.signal_table import refresh_signals
 
 
@@ -27,7 +28,7 @@ def read_candidates(store: Store, loop_id: str, *, answered: bool = True, compar
         f"""
         WITH asked AS (
             SELECT interaction_id, coalesce(consent, false) AS consent, region, occurred_at,
-                coalesce(variant_id, 'unknown') AS variant, hash(prompt) AS prompt_hash,
+                {VARIANT} AS variant, hash(prompt) AS prompt_hash,
                 {_key("prompt")} AS prompt_key, {output_key} AS output_key,
                 {_says("prompt")} AS has_prompt, {_says("output")} AS has_output
             FROM interactions WHERE loop_id = $1

@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from organism.store.database import Cursor, Store
 
+VARIANT = "coalesce(variant_id, 'unknown')"
+"""The name of a row's variant, in SQL: that of an interaction which names none too."""
 SCHEMA = pa.schema(
     [
         ("interaction_id", pa.string()),
@@ -91,8 +93,8 @@ def read_drafts(store: Store, loop_id: str, interaction_ids: Sequence[str]) -> p
     Columns: interaction_id, variant, user_key, prompt, output, prompt_chars, is_synthetic.
     """
     return store.frame(
-        """
-        SELECT interaction_id::VARCHAR AS interaction_id, coalesce(variant_id, 'unknown') AS variant, user_key, prompt,
+        f"""
+        SELECT interaction_id::VARCHAR AS interaction_id, {VARIANT} AS variant, user_key, prompt,
             output, length(prompt) AS prompt_chars, coalesce(is_synthetic, false) AS is_synthetic
         FROM interactions WHERE loop_id = ? AND interaction_id IN (SELECT try_cast(unnest(?) AS UUID))
         """,
@@ -111,9 +113,7 @@ def read_prompt_lengths(store: Store, loop_id: str, interaction_ids: Sequence[st
 
 def read_variants(store: Store, loop_id: str) -> list[str]:
     """The names of the loop's variants."""
-    found = store.rows(
-        "SELECT DISTINCT coalesce(variant_id, 'unknown') FROM interactions WHERE loop_id = ? ORDER BY 1", [loop_id]
-    )
+    found = store.rows(f"SELECT DISTINCT {VARIANT} FROM interactions WHERE loop_id = ? ORDER BY 1", [loop_id])
     return [variant for (variant,) in found]
 
 

@@ -10,12 +10,12 @@ import pandas as pd
 
 from organism.records import SignalSpec
 from organism.store.database import Store
+from organism.store.interactions import VARIANT
 from organism.store.signal_definitions import SIGNALS as SIGNALS
 from organism.store.signal_definitions import SignalInfo, columns_of, read_known
 from organism.store.signal_table import refresh_signals
 
 USER = "coalesce(user_key, interaction_id::VARCHAR)"
-VARIANT = "coalesce(variant_id, 'unknown')"
 
 
 def known_signals(store: Store, loop_id: str) -> dict[str, SignalInfo]:
