@@ -58,6 +58,12 @@ def drafts(n_prompts: int, seed: int = 0, missing: float = 0.0, stops: tuple[flo
     return pd.DataFrame(rows).sample(frac=1, random_state=seed)
 
 
+def first_of_the_best(scored: list[tuple[float, dict]]) -> dict:
+    """The first row that is within the tie of 1e-12 of the best; rounding to 12 digits would be another rule."""
+    best = max(value for value, _ in scored)
+    return next(row for value, row in scored if value >= best - 1e-12)
+
+
 def by_hand(table: pd.DataFrame, design: RewardDesign) -> dict[str, float]:
     """Best of the drafts, prompt by prompt and row by row; NaN where nothing could be chosen."""
     whole, best = [], []
@@ -68,11 +74,11 @@ def by_hand(table: pd.DataFrame, design: RewardDesign) -> dict[str, float]:
             row["retained_char_rate"] = row["retained_chars"] / row["draft_chars"]
             value = reward(design, row)
             if value is not None:
-                scored.append((round(value, 12), row))
+                scored.append((value, row))
         entire = [(value, row) for value, row in scored if row["stop_at"] == 1]
         if entire:
-            whole.append(max(entire, key=lambda pair: pair[0])[1])
-            best.append(max(scored, key=lambda pair: pair[0])[1])
+            whole.append(first_of_the_best(entire))
+            best.append(first_of_the_best(scored))
     if not whole:
         return {"n_prompts": 0, "chars": nan, "written_share": nan, "stops_share": nan, "optimum_chars": nan}
     chosen, optimum = pd.DataFrame(whole), pd.DataFrame(best)
