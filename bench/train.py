@@ -28,12 +28,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer
 from data.scribe.encounters import encounter
 from data.scribe.notes import generic_note
 from data.scribe.tokenizer import build_tokenizer
-from organism.optimize import sft
-from organism.optimize.runs import Example, SftConfig
+from organism.optimize import training
+from organism.optimize.configs import SftConfig
+from organism.optimize.recipes import sft
+from organism.optimize.runs import Example
 
 N_ROWS, WANTED = 192, 0.95
 PLAIN = "plain loop"
-Batches = Sequence[Sequence[sft.Tokens]]
+Batches = Sequence[Sequence[training.Tokens]]
 
 
 def shipped_size(vocabulary: int) -> LlamaForCausalLM:
@@ -78,7 +80,7 @@ class Clock(TrainerCallback):
 
 
 def by_trainer(
-    trainer_class: type[trl.SFTTrainer], tokenizer: Any, batches: Batches, config: SftConfig, where: sft.Machine
+    trainer_class: type[trl.SFTTrainer], tokenizer: Any, batches: Batches, config: SftConfig, where: training.Machine
 ) -> Times:
     """Train with this trainer."""
     clock = Clock()
@@ -92,7 +94,7 @@ def by_trainer(
     return clock.times()
 
 
-def by_plain_loop(tokenizer: Any, batches: Batches, config: SftConfig, where: sft.Machine) -> Times:
+def by_plain_loop(tokenizer: Any, batches: Batches, config: SftConfig, where: training.Machine) -> Times:
     """The same work in the fewest lines: pad, forward, loss on the targets, backward, clip, step."""
     lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, target_modules="all-linear")
     model = get_peft_model(shipped_size(len(tokenizer)), lora)
@@ -104,8 +106,8 @@ def by_plain_loop(tokenizer: Any, batches: Batches, config: SftConfig, where: sf
     for step, batch in enumerate(batches):
         width = max(len(row.input_ids) for row in batch)
         ids = torch.tensor([row.input_ids + [0] * (width - len(row.input_ids)) for row in batch])
-        labels = torch.tensor([row.labels + [sft.IGNORED] * (width - len(row.labels)) for row in batch])[:, 1:]
-        targets = labels != sft.IGNORED
+        labels = torch.tensor([row.labels + [training.IGNORED] * (width - len(row.labels)) for row in batch])[:, 1:]
+        targets = labels != training.IGNORED
         with torch.autocast("cpu", torch.bfloat16, enabled=where.bf16):
             hidden = inner.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
             logits = inner.lm_head(hidden[targets])
@@ -127,10 +129,10 @@ def main(n_rounds: int) -> int:
     visits = [encounter(seed) for seed in range(N_ROWS)]
     examples = [Example(visit.transcript, generic_note(visit), "user", str(n)) for n, visit in enumerate(visits)]
     config = SftConfig(epochs=1, checkpoint_every=10_000)
-    where = sft.machine(config)._replace(device="cpu")
+    where = training.machine(config)._replace(device="cpu")
     torch.set_num_threads(where.threads)
-    rows = sft.tokenized(examples, tokenizer)
-    plan = sft.batch_plan([len(row.input_ids) for row in rows], config.batch_size, config.epochs, config.seed)
+    rows = training.tokenized(examples, tokenizer)
+    plan = training.batch_plan([len(row.input_ids) for row in rows], config.batch_size, config.epochs, config.seed)
     batches = [[rows[place] for place in batch] for batch in plan]
     contenders: dict[str, Callable[[], Times]] = {
         "TRL as it is": lambda: by_trainer(trl.SFTTrainer, tokenizer, batches, config, where),

@@ -135,9 +135,7 @@ def train(
         say("digest", 1.0, f"{dataset.n_train} notes to train on, {dataset.n_heldout} held out")
     with watch("optimize"), Supervisor(store, workspace):
         design = live_design(store, loop_id)
-        run_id = start_run(
-            store, workspace, loop_id, dataset.dataset_id, plan.config, reward_design_id=design.id, now=utcnow()
-        )
+        run_id = start_run(store, workspace, loop_id, dataset.dataset_id, plan.config, design=design, now=utcnow())
         run = wait_for_run(store, run_id, on_progress=lambda share, text: say("optimize", share, text))
     if run.status is not RunStatus.DONE or run.model_version_id is None:
         raise RunError(

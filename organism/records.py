@@ -34,6 +34,7 @@ class RunStatus(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     EVALUATING = "evaluating"
+    PAUSED = "paused"
     DONE = "done"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -55,6 +56,35 @@ class DatasetKind(StrEnum):
     SFT = "sft"
     PREFERENCE = "preference"
     UNPAIRED = "unpaired"
+
+
+class Recipe(StrEnum):
+    """How a model learns from what the loop has collected. EVALUATE learns nothing: it measures what is there."""
+
+    SFT = "sft"
+    WEIGHTED = "weighted"
+    BEST_OF_N = "best_of_n"
+    DPO = "dpo"
+    KTO = "kto"
+    REWARD_MODEL = "reward_model"
+    RLAIF = "rlaif"
+    GRPO = "grpo"
+    EVALUATE = "evaluate"
+
+
+class Preset(StrEnum):
+    """How much care a fine-tune takes: a look in a minute, a solid run, a careful one."""
+
+    QUICK = "quick"
+    SOLID = "solid"
+    CAREFUL = "careful"
+
+
+class Role(StrEnum):
+    """What a model version does: write drafts for people, or judge drafts of others."""
+
+    WRITER = "writer"
+    JUDGE = "judge"
 
 
 class SignalSpec(NamedTuple):
@@ -140,6 +170,7 @@ class ModelVersion:
     dataset_id: str | None
     reward_design_id: str | None
     created_at: datetime
+    role: Role = Role.WRITER
 
 
 def content_hash(value: Mapping[str, Any] | list[Any] | str) -> str:

@@ -98,7 +98,7 @@ def new_run(loop_id: str) -> None:
             dataset = build_training_set(store, loop_id, max_rows=rows, now=utcnow())
             design = live_design(store, loop_id)
             st.query_params["run"] = start_run(
-                store, place, loop_id, dataset.dataset_id, config, reward_design_id=design.id, now=utcnow()
+                store, place, loop_id, dataset.dataset_id, config, design=design, now=utcnow()
             )
             st.rerun()
 

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from organism.config import utcnow
+from organism.digest.flow import live_design
 from organism.digest.set_files import FileForm
 from organism.digest.set_reading import FrozenSet, describe, export, list_sets
 from organism.digest.training_sets import HASHED
@@ -157,7 +158,7 @@ else:
         with cards.polite("Not started"):
             run_id = start_run(
                 store, runtime.place(), loop_id, chosen.dataset_id, SftConfig(),
-                reward_design_id=chosen.reward_design_id, now=utcnow(),
+                design=live_design(store, loop_id), now=utcnow(),
             )  # fmt: skip
             st.switch_page(cards.page_file("fine_tunes"), query_params={"run": run_id})
     with st.expander("Settings", icon=":material/tune:"):

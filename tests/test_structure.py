@@ -14,7 +14,7 @@ FLOORS = [
     ("records", "errors", "config", "wire"),
     ("store", "stats", "measures", "lm"),
     STAGES,
-    ("traffic", "loop", "demo"),
+    ("traffic", "loop", "launch", "demo"),
     ("api", "client", "doctor"),
     ("cli",),
     ("ui", "data"),

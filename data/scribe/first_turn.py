@@ -19,8 +19,9 @@ from organism.digest.training_set_flow import TrainingSet, build_training_set
 from organism.errors import RunError
 from organism.experiment.assignment import Arm, assign
 from organism.ingest.flow import ingest
+from organism.optimize.configs import SftConfig
 from organism.optimize.flow import start_run
-from organism.optimize.runs import RunFolder, SftConfig, training_steps
+from organism.optimize.runs import RunFolder, training_steps
 from organism.records import EventKind, RunStatus
 from organism.store.database import Store
 from organism.store.loops import ensure_loop

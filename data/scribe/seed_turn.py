@@ -12,14 +12,14 @@ from organism.config import BUNDLED_BASE, Workspace
 from organism.digest.flow import save_design
 from organism.errors import InputError
 from organism.experiment import flow as experiment
-from organism.optimize.flow import read_examples
-from organism.optimize.runs import RECIPE, Status, make_run_folder, write_json, write_lines
-from organism.records import ModelVersion, RunStatus, Verdict, new_id
+from organism.optimize.flow import read_heldout, read_training_rows
+from organism.optimize.runs import Status, make_run_folder, write_json, write_lines
+from organism.records import ModelVersion, Recipe, RunStatus, Verdict, new_id
 from organism.store.database import Cursor, Store
 from organism.store.evaluations import EvalRun, insert_evaluation
 from organism.store.experiments import append_assignment
 from organism.store.model_versions import ensure_base, insert_alias_event, insert_version
-from organism.store.training_runs import TrainingRun, insert_run
+from organism.store.training_runs import TrainingRun, insert_run, read_dataset_header
 
 BASE, TUNED = "base", "scribe-1"
 TUNED_ADAPTER = "bundled:data/scribe/versions/scribe-1"
@@ -90,7 +90,7 @@ def _run(loop_id: str, dataset_id: str, model_version_id: str, turn: Turn, at: d
         loop_id=loop_id,
         dataset_id=dataset_id,
         reward_design_id=FIRST_DESIGN.id,
-        recipe=RECIPE,
+        recipe=Recipe.SFT,
         config=turn.record["run"]["config"],
         status=RunStatus.DONE,
         created_at=at,
@@ -132,9 +132,10 @@ def _summary(turn: Turn) -> dict[str, Any]:
 
 def _leave_folder(store: Store, workspace: Workspace, run: TrainingRun, dataset_hash: str, turn: Turn) -> None:
     """The run's folder as its worker left it, but for the checkpoints; the adapter stays where it is shipped."""
-    examples, heldout = read_examples(store, run.dataset_id, "first annotated notes")
+    examples = read_training_rows(store, run.dataset_id, read_dataset_header(store, run.dataset_id))
+    heldout = read_heldout(store, run.dataset_id)
     description = {
-        "recipe": RECIPE,
+        "recipe": Recipe.SFT,
         "config": run.config,
         "dataset_id": run.dataset_id,
         "dataset_hash": dataset_hash,

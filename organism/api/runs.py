@@ -41,8 +41,8 @@ def start(store: StoreOf, parts: PartsOf, loop: LoopOf, body: dict[str, Any] | N
     if dataset_id is None:
         dataset_id = build_training_set(store, loop, max_rows=int(asked.get("max_rows", 400)), now=utcnow()).dataset_id
     config = SftConfig.from_dict(asked.get("config", {}))
-    design_id = live_design(store, loop).id
-    run_id = start_run(store, parts.workspace, loop, dataset_id, config, reward_design_id=design_id, now=utcnow())
+    design = live_design(store, loop)
+    run_id = start_run(store, parts.workspace, loop, dataset_id, config, design=design, now=utcnow())
     return JSONResponse({"run_id": run_id, "dataset_id": dataset_id, "status": "queued"}, 201)
 
 

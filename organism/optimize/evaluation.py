@@ -18,11 +18,12 @@ from organism.errors import RunError
 from organism.lm.decoder import Decoder
 from organism.measures.acceptance import measure, null_floor
 from organism.measures.facts import right_facts
+from organism.optimize.configs import TrainingConfig
 from organism.optimize.framing import framed
 from organism.optimize.metrics.fact_accuracy.fact_accuracy import FactAccuracy
 from organism.optimize.metrics.retained_char_rate.retained_char_rate import RetainedCharRate
 from organism.optimize.metrics.written_share.written_share import WrittenShare
-from organism.optimize.runs import Example, RunFolder, SftConfig, write_json
+from organism.optimize.runs import Example, RunFolder, write_json
 from organism.records import Interval
 from organism.stats.bootstrap import paired_bootstrap
 
@@ -42,7 +43,7 @@ class _StopAsked(Exception):
 
 
 def evaluate_run(
-    run: RunFolder, base: Path, config: SftConfig, description: Mapping[str, Any], on_draft: OnDraft
+    run: RunFolder, base: Path, config: TrainingConfig, description: Mapping[str, Any], on_draft: OnDraft
 ) -> bool:
     """Draft with both models, compare, and write evaluation.json; False when on_draft asked to stop.
 
@@ -68,7 +69,7 @@ def evaluate_run(
     return True
 
 
-def sampled(heldout: Sequence[Example], config: SftConfig) -> list[Example]:
+def sampled(heldout: Sequence[Example], config: TrainingConfig) -> list[Example]:
     """All held-out rows, or eval_rows of them, drawn by the seed and left in their order."""
     if config.eval_rows is None or config.eval_rows >= len(heldout):
         return list(heldout)
@@ -90,7 +91,7 @@ def readable(examples: Sequence[Example], decoder: Decoder) -> tuple[list[Exampl
 
 
 def draft_all(
-    decoder: Decoder, examples: Sequence[Example], config: SftConfig, which: str, on_draft: OnDraft
+    decoder: Decoder, examples: Sequence[Example], config: TrainingConfig, which: str, on_draft: OnDraft
 ) -> Drafts:
     """Greedy drafts of all rows; raises _StopAsked when on_draft returns True."""
 

@@ -2,29 +2,33 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from organism.config import Workspace
 from organism.errors import DesignError, ModelError, RunError, StoreError
+from organism.optimize.catalog import RECIPES
+from organism.optimize.configs import SftConfig, TrainingConfig
 from organism.optimize.runs import (
     FINISHED,
     MIN_TRAIN_ROWS,
-    RECIPE,
     Example,
+    Labeled,
+    Pair,
+    Row,
     RunFolder,
-    SftConfig,
     fact_checks,
     make_run_folder,
     training_steps,
     why_the_disk,
 )
 from organism.optimize.supervisor import Supervisor
-from organism.records import DatasetKind, RunStatus, new_id
+from organism.records import DatasetKind, Preset, Recipe, RewardDesign, RunStatus, new_id
 from organism.store.database import Cursor, Store
 from organism.store.datasets import read_dataset_rows
 from organism.store.evaluations import read_eval_results, read_evaluation
@@ -55,8 +59,11 @@ __all__ = [
 ]
 
 OnProgress = Callable[[float, str], None]
+LOCAL = "local"
 TRAINING_SHARE = 0.75
-PROGRESS_COLUMNS = "step total loss learning_rate tokens_per_second target_tokens_per_second seconds_left at".split()
+PROGRESS_COLUMNS = (
+    "step total loss learning_rate tokens_per_second target_tokens_per_second seconds_left memory_mb extra at"
+).split()
 
 
 def start_run(
@@ -64,42 +71,62 @@ def start_run(
     workspace: Workspace,
     loop_id: str,
     dataset_id: str,
-    config: SftConfig,
+    config: TrainingConfig,
     *,
-    reward_design_id: str | None = None,
+    recipe: Recipe = Recipe.SFT,
+    preset: Preset | None = None,
+    name: str | None = None,
+    eval_dataset_id: str | None = None,
+    design: RewardDesign | None = None,
+    parent_run_id: str | None = None,
+    sweep_id: str | None = None,
+    place: str = LOCAL,
     now: datetime,
 ) -> str:
-    """Queue a fine-tune on a frozen training set and return its id; the supervisor starts it when none is at work.
+    """Queue a fine-tune on a frozen training set and return its id; the supervisor starts it when its turn comes.
 
-    Raises DesignError for a training set that is too small or of another kind, a setting that cannot work, or the
-    same run started twice; ModelError for a missing base; StoreError for a full disk.
+    Before and after are measured on the held-out side of `eval_dataset_id`, a set of the kind sft, or of the training
+    set itself. Raises DesignError for a training set that is too small or of another kind, a setting that cannot
+    work, a name that is taken, or the same run started twice; ModelError for a missing base; StoreError for a full
+    disk.
     """
     config.check()
     require_model(workspace.locate(config.base))
     header = read_dataset_header(store, dataset_id)
-    _require_sft(header)
-    examples, heldout = read_examples(store, dataset_id, header.name)
+    _require_kind(header, recipe)
+    rows = read_training_rows(store, dataset_id, header)
+    heldout = read_heldout(store, eval_dataset_id or dataset_id)
     run = TrainingRun(
         run_id=new_id(now),
         loop_id=loop_id,
         dataset_id=dataset_id,
-        reward_design_id=reward_design_id,
-        recipe=RECIPE,
+        reward_design_id=None if design is None else design.id,
+        recipe=recipe,
         config=asdict(config),
         status=RunStatus.QUEUED,
         message="Waiting for its turn",
         created_at=now,
+        name=name,
+        preset=preset,
+        eval_dataset_id=eval_dataset_id,
+        parent_run_id=parent_run_id,
+        sweep_id=sweep_id,
+        place=place,
     )
     description = {
-        "recipe": RECIPE,
+        "recipe": recipe,
+        "preset": preset,
+        "name": name,
         "config": run.config,
         "dataset_id": dataset_id,
         "dataset_hash": header.content_hash,
-        "reward_design_id": reward_design_id,
+        "eval_dataset_id": eval_dataset_id or dataset_id,
+        "reward_design_id": run.reward_design_id,
+        "reward_design": None if design is None else design.spec(),
     }
     folder = workspace.runs / run.run_id
     try:
-        make_run_folder(folder, description, examples, heldout)
+        make_run_folder(folder, description, rows, heldout)
         store.write(lambda cursor: _insert_unless_twin(cursor, run), "training_runs")
     except (OSError, DesignError, StoreError) as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -109,15 +136,20 @@ def start_run(
     return run.run_id
 
 
-def _require_sft(header: DatasetHeader) -> None:
-    if header.kind != DatasetKind.SFT:
-        rows = {
-            DatasetKind.PREFERENCE: "preference pairs (chosen over rejected)",
-            DatasetKind.UNPAIRED: "labeled drafts, desirable and undesirable",
-        }[DatasetKind(header.kind)]
+_ROWS_IN_WORDS = {
+    DatasetKind.SFT: "a completion for each prompt",
+    DatasetKind.PREFERENCE: "preference pairs (chosen over rejected)",
+    DatasetKind.UNPAIRED: "labeled drafts, desirable and undesirable",
+}
+
+
+def _require_kind(header: DatasetHeader, recipe: Recipe) -> None:
+    card = RECIPES[recipe]
+    if header.kind != card.kind:
         raise DesignError(
-            f"training set '{header.name}' holds {rows}; this fine-tune imitates a completion for each prompt. "
-            "Give it a set of the kind sft: `organism dataset build --kind sft`."
+            f"training set '{header.name}' holds {_ROWS_IN_WORDS[DatasetKind(header.kind)]}; the recipe "
+            f"'{card.recipe}' learns from {_ROWS_IN_WORDS[card.kind]}. "
+            f"Give it a set of the kind {card.kind}: `organism dataset build --kind {card.kind}`."
         )
 
 
@@ -133,21 +165,36 @@ def require_model(folder: Path) -> None:
         raise ModelError(f"model folder {folder} has no weights (*.safetensors); restore it, or choose another base")
 
 
-def read_examples(store: Store, dataset_id: str, name: str) -> tuple[list[Example], list[Example]]:
-    """The training and the held-out rows of a dataset; DesignError when there are too few to learn or to judge."""
-    examples = _examples(read_dataset_rows(store, dataset_id, "train"))
-    heldout = _examples(read_dataset_rows(store, dataset_id, "heldout"))
-    if len(examples) < MIN_TRAIN_ROWS:
+def read_training_rows(store: Store, dataset_id: str, header: DatasetHeader) -> list[Row]:
+    """The training rows of a dataset in the form of its kind; DesignError when there are too few to learn from."""
+    rows = [_FORMS[DatasetKind(header.kind)](row) for row in _rows(store, dataset_id, "train")]
+    if len(rows) < MIN_TRAIN_ROWS:
         raise DesignError(
-            f"training set '{name}' has {len(examples)} training rows; a fine-tune needs at least {MIN_TRAIN_ROWS}. "
-            "Collect more accepted or edited drafts from users who consented, then build it again."
+            f"training set '{header.name}' has {len(rows)} training rows; a fine-tune needs at least "
+            f"{MIN_TRAIN_ROWS}. Collect more accepted or edited drafts from users who consented, then build it again."
         )
+    return rows
+
+
+def read_heldout(store: Store, dataset_id: str) -> list[Example]:
+    """The held-out rows of a dataset of the kind sft; DesignError when it is of another kind, or has none."""
+    header = read_dataset_header(store, dataset_id)
+    if header.kind != DatasetKind.SFT:
+        raise DesignError(
+            f"training set '{header.name}' holds {_ROWS_IN_WORDS[DatasetKind(header.kind)]}, and before and after are "
+            "measured on texts that experts stood behind; name a set of the kind sft to measure on."
+        )
+    heldout = [_example(row) for row in _rows(store, dataset_id, "heldout")]
     if not heldout:
         raise DesignError(
-            f"training set '{name}' holds no rows out, so nothing could say whether the new model is better; "
+            f"training set '{header.name}' holds no rows out, so nothing could say whether the new model is better; "
             "collect feedback from more users, then build it again."
         )
-    return examples, heldout
+    return heldout
+
+
+def _rows(store: Store, dataset_id: str, split: str) -> Iterator[Any]:
+    return read_dataset_rows(store, dataset_id, split).itertuples(index=False)
 
 
 def stop_run(store: Store, workspace: Workspace, run_id: str) -> RunStatus:
@@ -212,7 +259,8 @@ def wait_for_run(
 
 def read_progress(workspace: Workspace, run_id: str) -> pd.DataFrame:
     """The training steps of a run so far: step, total, loss, learning_rate, tokens_per_second (all tokens),
-    target_tokens_per_second (the learned ones), seconds_left, at (naive UTC). Empty before the first step.
+    target_tokens_per_second (the learned ones), seconds_left, memory_mb, extra (what only some recipes know), at
+    (naive UTC). Empty before the first step.
     """
     frame = pd.DataFrame(training_steps(RunFolder(workspace.runs / run_id)), columns=PROGRESS_COLUMNS)
     return frame.assign(at=pd.to_datetime(frame["at"], unit="s"))
@@ -239,15 +287,27 @@ def _refuse_twin(cursor: Cursor, run: TrainingRun) -> None:
         )
 
 
-def _examples(rows: pd.DataFrame) -> list[Example]:
-    return [
-        Example(
-            prompt=row.prompt,
-            completion=row.completion,
-            user_key=row.user_key,
-            interaction_id=row.interaction_id,
-            facts=fact_checks(row.facts),
-            second_final=row.second_final,
-        )
-        for row in rows.itertuples(index=False)
-    ]
+def _example(row: Any) -> Example:
+    return Example(
+        prompt=row.prompt,
+        completion=row.completion,
+        user_key=row.user_key,
+        interaction_id=row.interaction_id,
+        facts=fact_checks(row.facts),
+        second_final=row.second_final,
+    )
+
+
+def _pair(row: Any) -> Pair:
+    return Pair(row.prompt, row.chosen, row.rejected, row.user_key, row.interaction_id)
+
+
+def _labeled(row: Any) -> Labeled:
+    return Labeled(row.prompt, row.completion, row.label, row.user_key, row.interaction_id)
+
+
+_FORMS: dict[DatasetKind, Callable[[Any], Row]] = {
+    DatasetKind.SFT: _example,
+    DatasetKind.PREFERENCE: _pair,
+    DatasetKind.UNPAIRED: _labeled,
+}

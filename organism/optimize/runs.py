@@ -9,86 +9,25 @@ stop                                            an empty file: please stop
 
 import errno
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
-from organism.config import BUNDLED_BASE
-from organism.errors import DesignError, RunError
-from organism.records import FactCheck, RunStatus, content_hash
+from organism.errors import RunError
+from organism.optimize.configs import TrainingConfig, config_of
+from organism.records import FactCheck, Recipe, RunStatus
 
-RECIPE = "sft"
 MIN_TRAIN_ROWS = 20
 FINISHED = frozenset({RunStatus.DONE, RunStatus.STOPPED, RunStatus.FAILED, RunStatus.INTERRUPTED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SftConfig:
-    """What a supervised fine-tune with LoRA is asked to do; frozen with the run.
-
-    The learning rate suits the shipped four-million-parameter base; take 1e-4 to 2e-4 for a model of
-    a billion and more. `None` in threads, bf16 and eval_rows means: all cores, where the processor
-    supports it, all held-out rows.
-    """
-
-    base: str = BUNDLED_BASE
-    epochs: int = 3
-    learning_rate: float = 3e-3
-    lora_r: int = 16
-    lora_alpha: int = 32
-    batch_size: int = 16
-    max_length: int = 640
-    replay_share: float = 0.0
-    checkpoint_every: int = 10
-    seed: int = 0
-    threads: int | None = None
-    bf16: bool | None = None
-    max_new_tokens: int = 256
-    eval_rows: int | None = None
-    eval_batch_size: int = 16
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The config of this plain data; raises DesignError for a name that it does not know."""
-        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            known = ", ".join(field.name for field in fields(cls))
-            raise DesignError(f"a fine-tune has no setting '{unknown[0]}'; known settings: {known}")
-        return cls(**values)
-
-    @property
-    def id(self) -> str:
-        """Equal settings, equal id."""
-        return content_hash(asdict(self))[:16]
-
-    def check(self) -> None:
-        """Raise DesignError, naming the value, when a setting cannot work."""
-        rules = {
-            "epochs": (1, 50),
-            "learning_rate": (1e-7, 0.1),
-            "lora_r": (1, 256),
-            "lora_alpha": (1, 1024),
-            "batch_size": (1, 256),
-            "max_length": (16, 131_072),
-            "replay_share": (0.0, 0.9),
-            "checkpoint_every": (1, 100_000),
-            "max_new_tokens": (1, 8_192),
-            "eval_batch_size": (1, 256),
-        }
-        for name, (low, high) in rules.items():
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
-                raise DesignError(f"{name} is {value!r}; give a number from {low} to {high}")
 
 
 class Example(NamedTuple):
     """One row: a prompt, the text that a person finally kept, and the facts that it must carry.
 
     second_final is what the same expert wrote for the same prompt another time, where it is known:
-    the ceiling of the evaluation.
+    the ceiling of the evaluation. weight is how much the row counts in the loss, 1 on average.
     """
 
     prompt: str
@@ -97,6 +36,30 @@ class Example(NamedTuple):
     interaction_id: str
     facts: tuple[FactCheck, ...] = ()
     second_final: str | None = None
+    weight: float = 1.0
+
+
+class Pair(NamedTuple):
+    """One row of preference: for this prompt, this text rather than that one."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    user_key: str
+    interaction_id: str
+
+
+class Labeled(NamedTuple):
+    """One row of a thumb: this text for this prompt, desirable or not."""
+
+    prompt: str
+    completion: str
+    label: bool
+    user_key: str
+    interaction_id: str
+
+
+Row = Example | Pair | Labeled
 
 
 class Status(NamedTuple):
@@ -111,6 +74,9 @@ class Status(NamedTuple):
     loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: float | None = None
+    learning_rate: float | None = None
+    reward: float | None = None
+    memory_mb: float | None = None
     at: float = 0.0
 
 
@@ -152,12 +118,18 @@ class RunFolder(NamedTuple):
     def stop(self) -> Path:
         return self.path / "stop"
 
-    def config(self) -> SftConfig:
+    def recipe(self) -> Recipe:
+        """How this run learns; raises RunError when config.json is missing or broken."""
+        return Recipe(self.description()["recipe"])
+
+    def config(self) -> TrainingConfig:
         """The frozen settings; raises RunError when config.json is missing or broken."""
-        return SftConfig.from_dict(self.description()["config"])
+        return config_of(self.recipe(), self.description()["config"])
 
     def description(self) -> dict[str, Any]:
-        """All of config.json: recipe, config, dataset_id, dataset_hash, reward_design_id."""
+        """All of config.json: recipe, preset, config, dataset_id, dataset_hash, eval_dataset_id, reward_design_id,
+        reward_design (its spec, None without one).
+        """
         return _read_json(self.path / "config.json")
 
     def status(self) -> Status:
@@ -182,18 +154,28 @@ class RunFolder(NamedTuple):
         write_json(self.path / "status.json", status._asdict())
 
     def examples(self) -> list[Example]:
-        return read_examples(self.path / "data.jsonl")
+        """The training rows of a recipe that imitates or explores."""
+        return read_rows(self.path / "data.jsonl", Example)
+
+    def pairs(self) -> list[Pair]:
+        """The training rows of a recipe that prefers."""
+        return read_rows(self.path / "data.jsonl", Pair)
+
+    def labeled(self) -> list[Labeled]:
+        """The training rows of a recipe that weighs thumbs."""
+        return read_rows(self.path / "data.jsonl", Labeled)
 
     def heldout(self) -> list[Example]:
-        return read_examples(self.path / "heldout.jsonl")
+        """What before and after are measured on."""
+        return read_rows(self.path / "heldout.jsonl", Example)
 
 
 def make_run_folder(
-    path: Path, description: Mapping[str, Any], examples: Iterable[Example], heldout: Iterable[Example]
+    path: Path, description: Mapping[str, Any], rows: Iterable[Row], heldout: Iterable[Example]
 ) -> RunFolder:
     """Write what a run is asked to do; complete or absent, since config.json comes last."""
     path.mkdir(parents=True, exist_ok=True)
-    write_lines(path / "data.jsonl", map(_plain, examples))
+    write_lines(path / "data.jsonl", map(_plain, rows))
     write_lines(path / "heldout.jsonl", map(_plain, heldout))
     write_json(path / "config.json", description)
     return RunFolder(path)
@@ -223,12 +205,15 @@ def read_lines(file: Path) -> Iterator[dict[str, Any]]:
         yield from (json.loads(line) for line in lines if line.endswith("\n"))
 
 
-def read_examples(file: Path) -> list[Example]:
+R = TypeVar("R", Example, Pair, Labeled)
+
+
+def read_rows(file: Path, kind: type[R]) -> list[R]:
     """The rows of data.jsonl or heldout.jsonl; raises RunError when the file is missing or broken."""
     if not file.is_file():
         raise RunError(f"{file} is missing; a run needs it. Start the run again from its training set.")
     try:
-        return [_example(row) for row in read_lines(file)]
+        return [_row(row, kind) for row in read_lines(file)]
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{file} is broken ({error}); start the run again from its training set") from error
 
@@ -249,13 +234,15 @@ def why_the_disk(error: OSError, folder: Path) -> str:
     return f"{error.filename or folder}: {error.strerror or error}. Mend that, then resume the run."
 
 
-def _plain(example: Example) -> dict[str, Any]:
-    facts = [{"kind": fact.kind, "any_of": list(fact.any_of)} for fact in example.facts]
-    return {**example._asdict(), "facts": facts}
+def _plain(row: Row) -> dict[str, Any]:
+    if not isinstance(row, Example):
+        return row._asdict()
+    facts = [{"kind": fact.kind, "any_of": list(fact.any_of)} for fact in row.facts]
+    return {**row._asdict(), "facts": facts}
 
 
-def _example(row: Mapping[str, Any]) -> Example:
-    return Example(**{**row, "facts": fact_checks(row.get("facts") or ())})
+def _row(row: Mapping[str, Any], kind: type[R]) -> R:
+    return kind(**({**row, "facts": fact_checks(row.get("facts") or ())} if kind is Example else row))
 
 
 def fact_checks(facts: Sequence[Mapping[str, Any]]) -> tuple[FactCheck, ...]:

@@ -21,8 +21,9 @@ import psutil
 
 from organism.config import ROOT, Workspace, utcnow
 from organism.errors import OrganismError, RunError
+from organism.optimize.catalog import RECIPES
 from organism.optimize.runs import RunFolder, Status
-from organism.records import ModelVersion, RunStatus, new_id
+from organism.records import ModelVersion, Recipe, RunStatus, new_id
 from organism.store.database import Cursor, DatabaseError, Store
 from organism.store.evaluations import EvalRun, insert_evaluation
 from organism.store.loops import read_loops
@@ -224,12 +225,14 @@ def _version(run: TrainingRun, name: str, now: datetime) -> ModelVersion:
         dataset_id=run.dataset_id,
         reward_design_id=run.reward_design_id,
         created_at=now,
+        role=RECIPES[Recipe(run.recipe)].makes,
     )
 
 
 def _news(status: Status) -> dict[str, Any]:
     """What the child says, in the columns of the store."""
-    said = {name: getattr(status, name) for name in ("message", "step", "total_steps", "loss", "tokens_per_second")}
+    told = ("message step total_steps loss tokens_per_second learning_rate reward memory_mb seconds_left").split()
+    said = {name: getattr(status, name) for name in told}
     return {"status": str(status.state), **said}
 
 

@@ -8,8 +8,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import psutil
@@ -60,9 +62,9 @@ class Worker:
         description, config = self.run.description(), self.run.config()
         base = Workspace(self.run.workspace).locate(config.base)
         # Only now: these take seconds, and whoever watches should see the run start, or fail.
-        from organism.optimize.evaluation import evaluate_run
-        from organism.optimize.sft import Machine, Step, machine, train
+        from organism.optimize.training import Job, Machine, Step, machine
 
+        recipe = import_module(f"organism.optimize.recipes.{self.run.recipe()}")
         environment = self.run.environment() or _remember(self.run, machine(config)._asdict())
         where = Machine(**environment["machine"])
 
@@ -75,6 +77,9 @@ class Worker:
                 loss=step.loss,
                 tokens_per_second=step.tokens_per_second,
                 seconds_left=step.seconds_left,
+                learning_rate=step.learning_rate,
+                reward=step.extra.get("reward"),
+                memory_mb=step.memory_mb,
             )
 
         def on_draft(which: str, done: int, total: int) -> bool:
@@ -85,16 +90,33 @@ class Worker:
             return self.stop_asked()
 
         if not self.run.adapter.is_dir():
-            trained = train(base, config, self.run.examples(), self.run, where, on_step, self.stop_asked)
+            job = Job(
+                base=base,
+                config=config,
+                run=self.run,
+                where=where,
+                on_step=on_step,
+                stop_asked=self.stop_asked,
+                say=lambda sentence: self.say(message=sentence),
+                design=description.get("reward_design"),
+            )
+            trained = recipe.train(job)
             write_json(self.run.path / "trained.json", trained._asdict())
             if trained.stopped:
                 self.say(state=RunStatus.STOPPED, message=f"Stopped after step {trained.steps} of {trained.total}")
                 return
         self.say(state=RunStatus.EVALUATING, message="Both models draft the held-out rows")
-        if not evaluate_run(self.run, base, config, description, on_draft):
+        if not _evaluation_of(recipe)(self.run, base, config, description, on_draft):
             self.say(state=RunStatus.STOPPED, message="Stopped during the evaluation; the trained adapter is kept")
             return
         self.say(state=RunStatus.DONE, message=_finished(self.run), seconds_left=None)
+
+
+def _evaluation_of(recipe: ModuleType) -> Callable[..., bool]:
+    """How a run of this recipe is measured: its own way where it has one, else both models draft the held-out rows."""
+    from organism.optimize.evaluation import evaluate_run
+
+    return getattr(recipe, "evaluate", evaluate_run)
 
 
 def _finished(run: RunFolder) -> str:

@@ -43,7 +43,8 @@ def insert_evaluation(cursor: Cursor, evaluation: EvalRun, rows: Sequence[Mappin
     """Add an evaluation with its rows (user_key, prompt, before, after, final_text, measures), in the writer."""
     summary = evaluation.summary
     cursor.execute(
-        "INSERT INTO eval_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO eval_runs (eval_run_id, loop_id, run_id, model_version_id, baseline_version_id, dataset_id, "
+        "n_users, n_rows, summary, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             evaluation.eval_run_id,
             evaluation.loop_id,

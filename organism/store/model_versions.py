@@ -7,7 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from organism.errors import InputError
-from organism.records import ModelVersion, new_id
+from organism.records import ModelVersion, Role, new_id
 from organism.store.database import Cursor, Store
 
 COLUMNS = ", ".join(field.name for field in fields(ModelVersion))
@@ -56,7 +56,8 @@ def read_version(store: Store, model_version_id: str) -> ModelVersion:
     rows = store.rows(f"SELECT {COLUMNS} FROM model_versions WHERE model_version_id = ?", [model_version_id])
     if not rows:
         raise InputError(f"no model version has the id {model_version_id!r}; `organism models` lists those there are")
-    return ModelVersion(**dict(zip((field.name for field in fields(ModelVersion)), rows[0], strict=True)))
+    values = dict(zip((field.name for field in fields(ModelVersion)), rows[0], strict=True))
+    return ModelVersion(**{**values, "role": Role(values["role"])})
 
 
 def read_base_names(store: Store, loop_id: str) -> list[str]:

@@ -263,6 +263,65 @@ def m007_rejected_reward(cursor: Cursor) -> None:
     cursor.execute("ALTER TABLE dataset_rows ADD COLUMN rejected_reward DOUBLE")
 
 
+def m008_recipes_and_tracks(cursor: Cursor) -> None:
+    """Runs of several recipes, named, cloned, side by side; versions that write and versions that judge."""
+    cursor.execute("""
+        ALTER TABLE training_runs ADD COLUMN name VARCHAR;
+        ALTER TABLE training_runs ADD COLUMN preset VARCHAR;
+        ALTER TABLE training_runs ADD COLUMN eval_dataset_id VARCHAR;
+        ALTER TABLE training_runs ADD COLUMN parent_run_id VARCHAR;
+        ALTER TABLE training_runs ADD COLUMN sweep_id VARCHAR;
+        ALTER TABLE training_runs ADD COLUMN place VARCHAR DEFAULT 'local';
+        ALTER TABLE training_runs ADD COLUMN learning_rate DOUBLE;
+        ALTER TABLE training_runs ADD COLUMN reward DOUBLE;
+        ALTER TABLE training_runs ADD COLUMN memory_mb DOUBLE;
+        ALTER TABLE training_runs ADD COLUMN seconds_left DOUBLE;
+        ALTER TABLE training_runs ADD COLUMN seconds DOUBLE;
+        ALTER TABLE training_runs ADD COLUMN cost_usd DOUBLE;
+        ALTER TABLE model_versions ADD COLUMN role VARCHAR DEFAULT 'writer';
+        CREATE TABLE sweeps (
+            sweep_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, name VARCHAR NOT NULL, plan JSON NOT NULL,
+            created_at TIMESTAMP NOT NULL, UNIQUE (loop_id, name)
+        );
+    """)
+
+
+def m009_evaluations(cursor: Cursor) -> None:
+    """Evaluations that can be sliced by where a row came from, and cases that must not get worse."""
+    cursor.execute("""
+        ALTER TABLE eval_runs ADD COLUMN name VARCHAR;
+        ALTER TABLE eval_runs ADD COLUMN settings JSON;
+        ALTER TABLE eval_results ADD COLUMN interaction_id VARCHAR;
+        CREATE TABLE safety_cases (
+            case_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, name VARCHAR NOT NULL, prompt VARCHAR NOT NULL,
+            must_say JSON NOT NULL, must_not_say JSON NOT NULL, is_synthetic BOOLEAN NOT NULL,
+            created_at TIMESTAMP NOT NULL, removed_at TIMESTAMP
+        );
+    """)
+
+
+def m010_votes(cursor: Cursor) -> None:
+    """Blind votes: a ballot freezes two texts for each of its prompts; each vote is one row, never changed."""
+    cursor.execute("""
+        CREATE TABLE ballots (
+            ballot_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, name VARCHAR NOT NULL,
+            version_a VARCHAR NOT NULL, version_b VARCHAR NOT NULL, eval_run_id VARCHAR, seed BIGINT NOT NULL,
+            created_at TIMESTAMP NOT NULL, closed_at TIMESTAMP
+        );
+        CREATE TABLE ballot_items (
+            ballot_id VARCHAR NOT NULL, item_number INTEGER NOT NULL, interaction_id VARCHAR, user_key VARCHAR,
+            prompt VARCHAR NOT NULL, text_a VARCHAR NOT NULL, text_b VARCHAR NOT NULL, final_text VARCHAR,
+            PRIMARY KEY (ballot_id, item_number)
+        );
+        CREATE TABLE votes (
+            vote_id VARCHAR PRIMARY KEY, loop_id VARCHAR NOT NULL, ballot_id VARCHAR NOT NULL,
+            item_number INTEGER NOT NULL, voter VARCHAR NOT NULL, chosen VARCHAR NOT NULL,
+            shown_first VARCHAR NOT NULL, seconds DOUBLE, is_synthetic BOOLEAN NOT NULL, created_at TIMESTAMP NOT NULL
+        );
+        ALTER TABLE dataset_rows ADD COLUMN origin VARCHAR;
+    """)
+
+
 STEPS = [
     m001_events,
     m002_digest_and_optimize,
@@ -271,4 +330,7 @@ STEPS = [
     m005_signals_are_a_table,
     m006_choices_pools_and_sets,
     m007_rejected_reward,
+    m008_recipes_and_tracks,
+    m009_evaluations,
+    m010_votes,
 ]

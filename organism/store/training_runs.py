@@ -14,7 +14,8 @@ from organism.store.database import Cursor, Store
 
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
 CHANGING = (
-    "status message step total_steps loss tokens_per_second pid pid_started_at started_at finished_at model_version_id"
+    "status message step total_steps loss tokens_per_second learning_rate reward memory_mb seconds_left seconds "
+    "cost_usd place pid pid_started_at started_at finished_at model_version_id"
 ).split()
 
 
@@ -40,6 +41,18 @@ class TrainingRun:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     model_version_id: str | None = None
+    name: str | None = None
+    preset: str | None = None
+    eval_dataset_id: str | None = None
+    parent_run_id: str | None = None
+    sweep_id: str | None = None
+    place: str = "local"
+    learning_rate: float | None = None
+    reward: float | None = None
+    memory_mb: float | None = None
+    seconds_left: float | None = None
+    seconds: float | None = None
+    cost_usd: float | None = None
 
 
 COLUMNS = ", ".join(field.name for field in fields(TrainingRun))

@@ -19,9 +19,10 @@ from organism.deploy.flow import promote, register_base, register_version
 from organism.digest.training_set_flow import build_training_set
 from organism.experiment.flow import analyze, assign_user, decide, start_experiment
 from organism.ingest.flow import ingest
+from organism.optimize.configs import SftConfig
 from organism.optimize.evaluation import Drafts, compare, summarize
-from organism.optimize.flow import read_examples
-from organism.optimize.runs import RunFolder, SftConfig, append_line
+from organism.optimize.flow import read_heldout
+from organism.optimize.runs import RunFolder, append_line
 from organism.records import EventKind, ModelVersion, RunStatus, new_id
 from organism.store.database import Store
 from organism.store.evaluations import EvalRun, insert_evaluation
@@ -179,7 +180,7 @@ def train(store: Store, place: Workspace, loop_id: str, now: datetime) -> ModelV
 
 def judge(store: Store, version: ModelVersion, dataset_id: str, now: datetime) -> None:
     """The product's own evaluation of what the two note writers make of the held-out visits."""
-    examples = read_examples(store, dataset_id, "held-out rows")[1]
+    examples = read_heldout(store, dataset_id)
     visits = {visit.prompt: visit for week in range(WEEKS) for visit in visits_of(week)}
     texts = {name: [draft(name, visits[example.prompt]) for example in examples] for name in ("base", version.name)}
     before, after = (Drafts(texts[name], [len(text) // 4 for text in texts[name]], 500.0) for name in texts)

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from organism.config import DEMO_LOOP, utcnow
 from organism.deploy.flow import live_version, register_version
-from organism.optimize.runs import SftConfig
+from organism.optimize.configs import SftConfig
 from organism.records import RunStatus, new_id
 from organism.store.loops import loop_id_of
 from organism.store.training_runs import TrainingRun, insert_run, read_run, read_runs, update_run

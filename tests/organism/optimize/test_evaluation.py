@@ -7,11 +7,12 @@ import evaluate
 import pytest
 
 from organism.config import ROOT
+from organism.optimize.configs import SftConfig
 from organism.optimize.evaluation import Drafts, compare, sampled, summarize
 from organism.optimize.metrics.fact_accuracy.fact_accuracy import FactAccuracy
 from organism.optimize.metrics.retained_char_rate.retained_char_rate import RetainedCharRate
 from organism.optimize.metrics.written_share.written_share import WrittenShare
-from organism.optimize.runs import Example, SftConfig
+from organism.optimize.runs import Example
 from organism.records import FactCheck
 
 DOSE, PULSE = FactCheck("drug_dose", ("5 mg",)), FactCheck("vitals", ("HR 70",))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from organism.errors import DesignError, RunError
+from organism.optimize.configs import SftConfig
 from organism.optimize.runs import (
     Example,
     RunFolder,
-    SftConfig,
     Status,
     append_line,
     make_run_folder,
@@ -25,7 +25,9 @@ EXAMPLE = Example("Prompt ä", "Final", "user", "id", (FactCheck("age", ("41", "
 
 
 def test_what_is_written_into_a_folder_is_read_back_equal(tmp_path: Path) -> None:
-    run = make_run_folder(tmp_path / "runs" / "r", {"config": {"epochs": 2}}, [EXAMPLE], [EXAMPLE._replace(facts=())])
+    run = make_run_folder(
+        tmp_path / "runs" / "r", {"recipe": "sft", "config": {"epochs": 2}}, [EXAMPLE], [EXAMPLE._replace(facts=())]
+    )
     assert run.examples() == [EXAMPLE]
     assert run.heldout() == [EXAMPLE._replace(facts=())]
     assert run.config() == SftConfig(epochs=2)

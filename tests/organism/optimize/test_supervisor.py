@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from organism.config import ROOT, Workspace, utcnow
 from organism.errors import DesignError
+from organism.optimize.configs import SftConfig
 from organism.optimize.flow import (
     Supervisor,
     TrainingRun,
@@ -29,7 +30,7 @@ from organism.optimize.flow import (
     stop_run,
     wait_for_run,
 )
-from organism.optimize.runs import Example, RunFolder, SftConfig, Status, make_run_folder, training_steps
+from organism.optimize.runs import Example, RunFolder, Status, make_run_folder, training_steps
 from organism.optimize.supervisor import spawn
 from organism.records import RunStatus, content_hash, new_id
 from organism.store.database import Store
@@ -161,7 +162,7 @@ def _go_straight(story: Story, start: Callable[..., str], config: SftConfig) -> 
 
 def _start_on_a_full_disk(story: Story, config: SftConfig) -> subprocess.Popen[bytes]:
     examples = [Example(f"Patient {n}", f"Note {n}", "u", str(n)) for n in range(24)]
-    description = {"config": asdict(config), "dataset_id": None}
+    description = {"recipe": "sft", "config": asdict(config), "dataset_id": None}
     folder = make_run_folder(story.workspace.runs / "full", description, examples, examples[:2])
     folder.progress.symlink_to("/dev/full")
     return spawn(folder)
@@ -261,7 +262,7 @@ def test_a_run_that_is_done_is_neither_stopped_nor_resumed(story: Story) -> None
 
 
 def test_the_worker_never_loads_the_store_or_the_pages() -> None:
-    modules = "organism.optimize.worker, organism.optimize.sft, organism.optimize.evaluation"
+    modules = "organism.optimize.worker, organism.optimize.recipes.sft, organism.optimize.evaluation"
     code = f"import sys, {modules}; print(*[m for m in ('duckdb', 'streamlit', 'organism.store') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -1,11 +1,7 @@
-"""Recipe `sft`: supervised fine-tuning with LoRA, by TRL's trainer on peft, on (prompt, final text) pairs.
+"""What every recipe shares: base, tokens, batches in a planned order, steps told, checkpoints, the adapter.
 
-The prompt is framed exactly as the decoder frames it, only the final text and its end token are learned, and the
-order of all batches is laid out beforehand from the seed, so that a resumed run goes on with the very next batch.
-
-TRL's own loss scores every position on a processor without Triton, keeps entropy and accuracy, and passes an
-attention mask that takes the slow path. Right-padded causal rows need no mask, and only the targets need the head:
-`Trainer` below does that work and no other. bench/train.py prints what it is worth.
+The prompt is framed exactly as the decoder frames it, and the order of all batches is laid out beforehand from the
+seed, so that a resumed run goes on with the very next batch.
 """
 
 import json
@@ -15,14 +11,12 @@ import random
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import torch
-import torch.nn.functional as F
-import trl
-from datasets import Dataset
 from peft import LoraConfig
 from transformers import (
     AutoModelForCausalLM,
@@ -32,12 +26,12 @@ from transformers import (
     TrainerCallback,
     TrainerControl,
     TrainerState,
-    set_seed,
 )
 
 from organism.errors import DesignError, ModelError, RunError
+from organism.optimize.configs import TrainingConfig
 from organism.optimize.framing import framed
-from organism.optimize.runs import MIN_TRAIN_ROWS, Example, RunFolder, SftConfig
+from organism.optimize.runs import MIN_TRAIN_ROWS, Example, RunFolder
 
 IGNORED = -100
 SPEED_WINDOW = 20
@@ -56,7 +50,10 @@ class Tokens(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One optimizer step. tokens_per_second counts prompt and target tokens, the other one targets only."""
+    """One optimizer step. tokens_per_second counts prompt and target tokens, the other one targets only.
+
+    `extra` holds what only some recipes know: reward, margin, kl, heldout_loss, …
+    """
 
     step: int
     total: int
@@ -65,6 +62,8 @@ class Step(NamedTuple):
     tokens_per_second: float
     target_tokens_per_second: float
     seconds_left: float
+    memory_mb: float
+    extra: dict[str, float]
 
 
 class Trained(NamedTuple):
@@ -85,12 +84,29 @@ class Machine(NamedTuple):
     threads: int
 
 
+class Job(NamedTuple):
+    """One run being trained: what was asked, where, and whom to tell.
+
+    `say` takes a sentence about work before the first step (sampling, judging); `design` is the reward design as plain
+    data where one was given.
+    """
+
+    base: Path
+    config: Any
+    run: RunFolder
+    where: Machine
+    on_step: Callable[[Step], None]
+    stop_asked: Callable[[], bool]
+    say: Callable[[str], None]
+    design: Mapping[str, Any] | None = None
+
+
 def usable_cores() -> int:
     """The cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def machine(config: SftConfig) -> Machine:
+def machine(config: TrainingConfig) -> Machine:
     """The accelerator if there is one, else the processor; bf16 where the hardware computes in it."""
     threads = config.threads or usable_cores()
     if torch.cuda.is_available():
@@ -100,44 +116,6 @@ def machine(config: SftConfig) -> Machine:
     else:
         found, able = "cpu", torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return Machine(found, able if config.bf16 is None else config.bf16, threads)
-
-
-def train(
-    base: Path,
-    config: SftConfig,
-    examples: Sequence[Example],
-    run: RunFolder,
-    where: Machine,
-    on_step: Callable[[Step], None],
-    stop_asked: Callable[[], bool],
-) -> Trained:
-    """Train an adapter and leave it in run.adapter; goes on from the last whole checkpoint if there is one.
-
-    Raises DesignError when too few rows can be used, ModelError when the base cannot be loaded, and
-    RunError when the loss is no number or zero.
-    """
-    torch.set_num_threads(where.threads)
-    model, tokenizer = load_base(base)
-    longest = min(config.max_length, model.config.max_position_embeddings)
-    rows = tokenized([*examples, *replay_rows(base, len(examples), config)], tokenizer)
-    usable = [row for row in rows if len(row.input_ids) <= longest]
-    if len(usable) < MIN_TRAIN_ROWS:
-        raise DesignError(
-            f"{len(usable)} of {len(rows)} training rows fit into {longest} tokens; a fine-tune needs at least "
-            f"{MIN_TRAIN_ROWS}. Collect more edits, or raise max_length."
-        )
-    plan = batch_plan([len(row.input_ids) for row in usable], config.batch_size, config.epochs, config.seed)
-    reporter = _Reporter([[usable[place] for place in batch] for batch in plan], on_step, stop_asked)
-    ordered = [usable[place] for batch in plan for place in batch]
-    trainer = build_trainer(model, tokenizer, ordered, config, run.checkpoints, where)
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(reporter)
-    trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))
-    if reporter.failure:
-        raise RunError(reporter.failure)
-    if not reporter.stopped:
-        save_adapter(trainer, run)
-    return Trained(trainer.state.global_step, len(plan), reporter.stopped, len(usable), len(rows) - len(usable))
 
 
 def load_base(base: Path) -> tuple[Any, PreTrainedTokenizerBase]:
@@ -155,19 +133,6 @@ def load_base(base: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     return model, tokenizer
 
 
-def replay_rows(base: Path, n_rows: int, config: SftConfig) -> list[Example]:
-    """Rows of the base's own training, so that `replay_share` of all rows remind it of what it knew."""
-    if config.replay_share == 0:
-        return []
-    file = base / "replay.jsonl"
-    if not file.is_file():
-        raise ModelError(f"{file} is missing, and replay_share is {config.replay_share}; restore it or set 0")
-    pool = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    wanted = min(len(pool), round(n_rows * config.replay_share / (1 - config.replay_share)))
-    drawn = random.Random(config.seed).sample(pool, wanted)
-    return [Example(row["prompt"], row["completion"], "replay", "") for row in drawn]
-
-
 def tokenized(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Tokens]:
     """Prompt in the chat template, then the final text and the end token; the prompt is not learned."""
     heads = tokenizer(framed([row.prompt for row in examples], tokenizer), add_special_tokens=False).input_ids
@@ -176,6 +141,71 @@ def tokenized(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -
         Tokens([*head, *tail, tokenizer.eos_token_id], [IGNORED] * len(head) + [*tail, tokenizer.eos_token_id])
         for head, tail in zip(heads, tails, strict=True)
     ]
+
+
+def fitting(rows: Sequence[Any], lengths: Sequence[int], longest: int) -> list[Any]:
+    """The rows that fit into `longest` tokens; raises DesignError when too few do."""
+    usable = [row for row, length in zip(rows, lengths, strict=True) if length <= longest]
+    if len(usable) < MIN_TRAIN_ROWS:
+        raise DesignError(
+            f"{len(usable)} of {len(rows)} training rows fit into {longest} tokens; a fine-tune needs at least "
+            f"{MIN_TRAIN_ROWS}. Collect more edits, or raise max_length."
+        )
+    return usable
+
+
+def longest_of(model: Any, config: TrainingConfig) -> int:
+    """How many tokens a row may have: what was asked for, and no more than the model reads."""
+    return min(config.max_length, model.config.max_position_embeddings)
+
+
+def arguments(config: TrainingConfig, checkpoints: Path, where: Machine) -> dict[str, Any]:
+    """The arguments that any of TRL's trainers takes here: the planned order, once; checkpoints; no reports."""
+    return {
+        "output_dir": str(checkpoints),
+        "per_device_train_batch_size": config.batch_size,
+        "num_train_epochs": 1,
+        "train_sampling_strategy": "sequential",
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0.05,
+        "weight_decay": 0.0,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": config.checkpoint_every,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "use_cpu": where.device == "cpu",
+        "bf16": where.bf16,
+        "gradient_checkpointing": False,
+        "disable_tqdm": True,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "dataloader_pin_memory": False,
+    }
+
+
+def lora(config: TrainingConfig, task_type: str = "CAUSAL_LM") -> LoraConfig:
+    """The adapter that is trained: all linear layers."""
+    return LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type=task_type)
+
+
+def fit(trainer: Any, job: Job, batches: Sequence[Sequence[Tokens]], *, n_rows: int, n_too_long: int) -> Trained:
+    """Run the trainer to its end, from the last whole checkpoint if there is one, and leave the adapter in job.run.
+
+    `batches` are the rows of every step in order; they are counted for the speed. Raises RunError when the loss is no
+    number or zero.
+    """
+    reporter = Reporter(batches, job.on_step, job.stop_asked)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(reporter)
+    trainer.train(resume_from_checkpoint=last_checkpoint(job.run.checkpoints))
+    if reporter.failure:
+        raise RunError(reporter.failure)
+    if not reporter.stopped:
+        save_adapter(trainer, job.run)
+    return Trained(trainer.state.global_step, trainer.state.max_steps, reporter.stopped, n_rows, n_too_long)
 
 
 def batch_plan(lengths: Sequence[int], batch_size: int, epochs: int, seed: int) -> list[list[int]]:
@@ -199,67 +229,7 @@ def _cut(places: Sequence[int], size: int) -> list[list[int]]:
     return [list(places[first : first + size]) for first in range(0, len(places), size)]
 
 
-class Trainer(trl.SFTTrainer):
-    """TRL's trainer, computing the loss on the target tokens and nothing else."""
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Mean cross-entropy of the targets. Rows are padded on the right, so causal attention needs no mask."""
-        inner = self.accelerator.unwrap_model(model).get_base_model()
-        ids, labels = inputs["input_ids"], inputs["labels"][:, 1:]
-        targets = labels != IGNORED
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.args.bf16):
-            hidden = inner.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-            logits = inner.get_output_embeddings()(hidden[targets])
-        loss = F.cross_entropy(logits.float(), labels[targets], reduction="sum")
-        return loss / (targets.sum() if num_items_in_batch is None else num_items_in_batch)
-
-
-def build_trainer(
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[Tokens],
-    config: SftConfig,
-    checkpoints: Path,
-    where: Machine,
-    trainer_class: type[trl.SFTTrainer] = Trainer,
-) -> trl.SFTTrainer:
-    """A trainer that takes the rows in this order, batch_size at a time, once."""
-    set_seed(config.seed)
-    arguments = trl.SFTConfig(
-        output_dir=str(checkpoints),
-        per_device_train_batch_size=config.batch_size,
-        num_train_epochs=1,
-        train_sampling_strategy="sequential",
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=0.05,
-        weight_decay=0.0,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=config.checkpoint_every,
-        save_total_limit=2,
-        report_to="none",
-        use_cpu=where.device == "cpu",
-        bf16=where.bf16,
-        max_length=config.max_length,
-        gradient_checkpointing=False,
-        disable_tqdm=True,
-        seed=config.seed,
-        data_seed=config.seed,
-        dataloader_pin_memory=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-    )
-    lora = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-    dataset = Dataset.from_list([row._asdict() for row in rows])
-    return trainer_class(
-        model=model, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora
-    )
-
-
-class _Reporter(TrainerCallback):
+class Reporter(TrainerCallback):
     """Tells every step, stops when asked or when the loss is no longer a usable number."""
 
     def __init__(
@@ -294,9 +264,9 @@ class _Reporter(TrainerCallback):
             control.should_training_stop = True
             control.should_save = False
             return
-        self.on_step(self._step(state, loss, float(logs["learning_rate"])))
+        self.on_step(self._step(state, loss, logs))
 
-    def _step(self, state: TrainerState, loss: float, learning_rate: float) -> Step:
+    def _step(self, state: TrainerState, loss: float, logs: Mapping[str, Any]) -> Step:
         step, total, n_recent = state.global_step, state.max_steps, len(self.ends) - 1
         per_second = 1 / max(self.ends[-1] - self.ends[0], 1e-9)
         recent = slice(max(step - n_recent, 0), step)
@@ -304,11 +274,27 @@ class _Reporter(TrainerCallback):
             step,
             total,
             loss,
-            learning_rate,
+            float(logs["learning_rate"]),
             sum(self.all_tokens[recent]) * per_second,
             sum(self.targets[recent]) * per_second,
             (total - step) / (n_recent * per_second),
+            memory_mb(),
+            {name: float(value) for name, value in logs.items() if name not in _TOLD and _is_number(value)},
         )
+
+
+_TOLD = frozenset({"loss", "learning_rate", "epoch", "step"})
+
+
+def memory_mb() -> float:
+    """What this process holds now: of the accelerator's memory where it trains there, else resident, in MiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return psutil.Process().memory_info().rss / 2**20
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def last_checkpoint(checkpoints: Path) -> str | None:
@@ -330,7 +316,7 @@ def _is_whole(checkpoint: Path) -> bool:
     return True
 
 
-def save_adapter(trainer: trl.SFTTrainer, run: RunFolder) -> None:
+def save_adapter(trainer: Any, run: RunFolder) -> None:
     """Write run.adapter in one step, so that a folder of that name is always whole."""
     draft = run.path / "adapter.tmp"
     shutil.rmtree(draft, ignore_errors=True)

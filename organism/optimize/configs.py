@@ -1,0 +1,95 @@
+"""What a fine-tune is asked to do: the settings every recipe has, and those that only one has. No torch, no store.
+
+Learning rates suit the shipped four-million-parameter base; take 1e-4 to 2e-4 for a model of a billion and more.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+from organism.config import BUNDLED_BASE
+from organism.errors import DesignError
+from organism.records import Recipe, content_hash
+
+Bounds = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """The settings that every recipe has; frozen with the run.
+
+    `None` in threads, bf16, load_in_4bit and eval_rows means: all cores, where the processor supports it, where
+    memory asks for it, all held-out rows. With `patience` above 0 a share of the training users is set aside, and
+    training stops when the loss on their rows has not improved `patience` times in a row.
+    """
+
+    base: str = BUNDLED_BASE
+    epochs: int = 3
+    learning_rate: float = 3e-3
+    lora_r: int = 16
+    lora_alpha: int = 32
+    batch_size: int = 16
+    max_length: int = 640
+    checkpoint_every: int = 10
+    patience: int = 0
+    validation_share: float = 0.1
+    seed: int = 0
+    threads: int | None = None
+    bf16: bool | None = None
+    load_in_4bit: bool | None = None
+    max_new_tokens: int = 256
+    eval_rows: int | None = None
+    eval_batch_size: int = 16
+
+    BOUNDS: ClassVar[Bounds] = {
+        "epochs": (1, 50),
+        "learning_rate": (1e-7, 0.1),
+        "lora_r": (1, 256),
+        "lora_alpha": (1, 1024),
+        "batch_size": (1, 256),
+        "max_length": (16, 131_072),
+        "checkpoint_every": (1, 100_000),
+        "patience": (0, 100),
+        "validation_share": (0.01, 0.5),
+        "max_new_tokens": (1, 8_192),
+        "eval_batch_size": (1, 256),
+    }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config of this plain data; raises DesignError for a name that it does not know."""
+        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
+            known = ", ".join(field.name for field in fields(cls))
+            raise DesignError(f"a fine-tune has no setting '{unknown[0]}'; known settings: {known}")
+        return cls(**values)
+
+    @property
+    def id(self) -> str:
+        """Equal settings, equal id."""
+        return content_hash(asdict(self))[:16]
+
+    def check(self) -> None:
+        """Raise DesignError, naming the value, when a setting cannot work."""
+        for name, (low, high) in self.BOUNDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+                raise DesignError(f"{name} is {value!r}; give a number from {low} to {high}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftConfig(TrainingConfig):
+    """Supervised fine-tuning; `replay_share` of all rows remind the model of what its base knew."""
+
+    replay_share: float = 0.0
+
+    BOUNDS: ClassVar[Bounds] = {**TrainingConfig.BOUNDS, "replay_share": (0.0, 0.9)}
+
+
+CONFIGS: dict[Recipe, type[TrainingConfig]] = {Recipe.SFT: SftConfig}
+"""The settings of each recipe."""
+
+
+def config_of(recipe: Recipe, values: Mapping[str, Any]) -> TrainingConfig:
+    """The settings of this recipe from plain data; raises DesignError for a name that it does not know."""
+    return CONFIGS[recipe].from_dict(values)

@@ -1,0 +1,108 @@
+"""Recipe `sft`: imitate what experts finally wrote, by TRL's trainer with LoRA on (prompt, final text) pairs.
+
+Only the final text and its end token are learned. TRL's own loss scores every position on a processor without
+Triton, keeps entropy and accuracy, and passes an attention mask that takes the slow path. Right-padded causal rows
+need no mask, and only the targets need the head: `Trainer` below does that work and no other. bench/train.py prints
+what it is worth.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import trl
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, set_seed
+
+from organism.errors import ModelError
+from organism.optimize.configs import SftConfig
+from organism.optimize.runs import Example
+from organism.optimize.training import (
+    IGNORED,
+    Job,
+    Machine,
+    Tokens,
+    Trained,
+    arguments,
+    batch_plan,
+    fit,
+    fitting,
+    load_base,
+    longest_of,
+    lora,
+    tokenized,
+)
+
+
+def train(job: Job) -> Trained:
+    """Train an adapter and leave it in the run's folder; goes on from the last whole checkpoint if there is one.
+
+    Raises DesignError when too few rows can be used, ModelError when the base cannot be loaded, and
+    RunError when the loss is no number or zero.
+    """
+    torch.set_num_threads(job.where.threads)
+    examples, config = job.run.examples(), job.config
+    model, tokenizer = load_base(job.base)
+    rows = tokenized([*examples, *replay_rows(job.base, len(examples), config)], tokenizer)
+    usable = fitting(rows, [len(row.input_ids) for row in rows], longest_of(model, config))
+    plan = batch_plan([len(row.input_ids) for row in usable], config.batch_size, config.epochs, config.seed)
+    batches = [[usable[place] for place in batch] for batch in plan]
+    ordered = [row for batch in batches for row in batch]
+    trainer = build_trainer(model, tokenizer, ordered, config, job.run.checkpoints, job.where)
+    return fit(trainer, job, batches, n_rows=len(usable), n_too_long=len(rows) - len(usable))
+
+
+def replay_rows(base: Path, n_rows: int, config: SftConfig) -> list[Example]:
+    """Rows of the base's own training, so that `replay_share` of all rows remind it of what it knew."""
+    if config.replay_share == 0:
+        return []
+    file = base / "replay.jsonl"
+    if not file.is_file():
+        raise ModelError(f"{file} is missing, and replay_share is {config.replay_share}; restore it or set 0")
+    pool = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    wanted = min(len(pool), round(n_rows * config.replay_share / (1 - config.replay_share)))
+    drawn = random.Random(config.seed).sample(pool, wanted)
+    return [Example(row["prompt"], row["completion"], "replay", "") for row in drawn]
+
+
+class Trainer(trl.SFTTrainer):
+    """TRL's trainer, computing the loss on the target tokens and nothing else."""
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean cross-entropy of the targets. Rows are padded on the right, so causal attention needs no mask."""
+        inner = self.accelerator.unwrap_model(model).get_base_model()
+        ids, labels = inputs["input_ids"], inputs["labels"][:, 1:]
+        targets = labels != IGNORED
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.args.bf16):
+            hidden = inner.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+            logits = inner.get_output_embeddings()(hidden[targets])
+        loss = F.cross_entropy(logits.float(), labels[targets], reduction="sum")
+        return loss / (targets.sum() if num_items_in_batch is None else num_items_in_batch)
+
+
+def build_trainer(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Tokens],
+    config: SftConfig,
+    checkpoints: Path,
+    where: Machine,
+    trainer_class: type[trl.SFTTrainer] = Trainer,
+) -> trl.SFTTrainer:
+    """A trainer that takes the rows in this order, batch_size at a time, once."""
+    set_seed(config.seed)
+    asked = trl.SFTConfig(
+        **arguments(config, checkpoints, where),
+        max_length=config.max_length,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    dataset = Dataset.from_list([row._asdict() for row in rows])
+    return trainer_class(
+        model=model, args=asked, train_dataset=dataset, processing_class=tokenizer, peft_config=lora(config)
+    )
