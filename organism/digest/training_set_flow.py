@@ -10,11 +10,11 @@ import pandas as pd
 from organism.digest.designs import check_design
 from organism.digest.flow import check_guardrails, live_design
 from organism.digest.guardrails import barred
-from organism.digest.leakage import NearPair, near_pairs
 from organism.digest.row_rewards import rewards
 from organism.digest.training_sets import LEAKED, Choice, check_choice, choose, least_reward, rows_hash
 from organism.digest.training_settings import Basis, SetSettings, check_name
 from organism.errors import DesignError, InputError
+from organism.measures.near_duplicates import NearPair, near_pairs
 from organism.records import DatasetKind, RewardDesign, new_id
 from organism.store.candidates import read_candidates, read_texts
 from organism.store.database import Store

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from organism.digest.leakage import NEAR
 from organism.errors import DesignError, InputError
+from organism.measures.near_duplicates import NEAR
 from organism.records import DatasetKind, FeedbackKind
 
 LEAST_NEAR = 0.3

@@ -36,6 +36,13 @@ class NearPair(NamedTuple):
     similarity: float
 
 
+class Nearest(NamedTuple):
+    """The position of the nearest training text, and the share of their shingles that both have."""
+
+    train: int | None
+    similarity: float
+
+
 def near_pairs(train: Sequence[str], heldout: Sequence[str], *, threshold: float = NEAR) -> list[NearPair]:
     """Each training text that is near to a held-out one, with the nearest of those, in the order of `train`.
 
@@ -49,6 +56,32 @@ def near_pairs(train: Sequence[str], heldout: Sequence[str], *, threshold: float
         if shared >= threshold and (left not in nearest or shared > nearest[left].similarity):
             nearest[left] = NearPair(left, right, shared)
     return [nearest[left] for left in sorted(nearest)]
+
+
+def nearest(train: Sequence[str], texts: Sequence[str]) -> list[Nearest]:
+    """Of each text the training text with which it shares most of its runs of five words, exactly; one a text.
+
+    Without any training text, or where nothing is shared, the place is None and the similarity 0.
+    """
+    vocabulary: dict[str, int] = {}
+    known = [shingles(text, vocabulary) for text in train]
+    holders: dict[int, list[int]] = defaultdict(list)
+    for place, found in enumerate(known):
+        for shingle in found.tolist():
+            holders[shingle].append(place)
+    sizes = np.array([len(found) for found in known], dtype=np.int64)
+    return [_nearest_of(shingles(text, vocabulary), holders, sizes) for text in texts]
+
+
+def _nearest_of(text: Shingles, holders: Mapping[int, list[int]], sizes: NDArray[np.int64]) -> Nearest:
+    shared = np.zeros(len(sizes), dtype=np.int64)
+    for shingle in text.tolist():
+        shared[holders.get(shingle, [])] += 1
+    if not shared.any():
+        return Nearest(None, 0.0)
+    similarity = shared / (sizes + len(text) - shared)
+    place = int(similarity.argmax())
+    return Nearest(place, float(similarity[place]))
 
 
 def shingles(text: str, vocabulary: dict[str, int] | None = None) -> Shingles:

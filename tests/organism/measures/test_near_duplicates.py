@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from organism.digest.leakage import band_size, jaccard, near_pairs, shingles
+from organism.measures.near_duplicates import band_size, jaccard, near_pairs, nearest, shingles
 
 WORDS = [f"word{n}" for n in range(400)]
 VISIT = "The patient has had a dry cough for three weeks and no fever at any time since then"
@@ -64,3 +64,21 @@ def test_of_several_near_texts_the_nearest_is_named_and_a_text_counts_once():
     heldout = [f"{VISIT} as told by his mother", VISIT, f"{VISIT} indeed"]
     [pair] = near_pairs([VISIT], heldout, threshold=0.5)
     assert (pair.train, pair.heldout, pair.similarity) == (0, 1, 1.0)
+
+
+def test_the_nearest_training_text_is_found_exactly():
+    train = ["nothing in common with it whatsoever today", VISIT, f"{VISIT} indeed"]
+    n_runs = len(VISIT.split()) - 4
+    found = nearest(train, [f"{VISIT} indeed now", "quite another matter altogether my friend", ""])
+    assert found[0] == (2, pytest.approx((n_runs + 1) / (n_runs + 2)))
+    assert found[1:] == [(None, 0.0), (None, 0.0)]
+    assert nearest([], [VISIT]) == [(None, 0.0)]
+
+
+def test_nearest_agrees_with_the_similarity_of_each_pair():
+    rng = random.Random(3)
+    words = WORDS[:12]
+    train, others = ([" ".join(rng.choices(words, k=30)) for _ in range(20)] for _ in range(2))
+    for text_, found in zip(others, nearest(train, others), strict=True):
+        best = max(jaccard(shingles(known), shingles(text_)) for known in train)
+        assert found.similarity == pytest.approx(best)

@@ -1,0 +1,1 @@
+"""The measure chrf as a module for the evaluate library."""

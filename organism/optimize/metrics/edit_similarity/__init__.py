@@ -1,0 +1,1 @@
+"""The measure edit_similarity as a module for the evaluate library."""

@@ -1,0 +1,1 @@
+"""The measure exact_match as a module for the evaluate library."""

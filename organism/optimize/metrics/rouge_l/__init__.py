@@ -1,0 +1,1 @@
+"""The measure rouge_l as a module for the evaluate library."""
