@@ -1,7 +1,7 @@
 """How much expert annotation pays: retained characters against the number of expert notes, with intervals.
 
-`python -m bench.notes_curve` trains the sft recipe on 30, 100, 300 and 1,000 of the demo's notes (three seeds each, other
-notes for each seed), measures every model on the same held-out simulated physicians, and draws
+`python -m bench.notes_curve` trains the sft recipe on 30, 100, 300 and 1,000 of the demo's latest notes (three training
+seeds each), measures every model on the same held-out simulated physicians, and draws
 docs/pictures/notes-curve.png. `--draw` draws the kept figures again.
 """
 
