@@ -9,7 +9,7 @@ from typing import Any
 from data.scribe.answered import AnsweredDraft
 from data.scribe.first_design import FIRST_DESIGN
 from data.scribe.reviews import REVIEWED_UNTIL
-from organism.digest.rewards import utility
+from organism.measures.draft_reward import utility
 
 CHOICE_SOURCE = "simulated-choices"
 CHOOSER = "simulated-pm-1"

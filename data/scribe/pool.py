@@ -26,9 +26,9 @@ from data.scribe.environment import SEEDS_PER_VISIT, Visit, make_visit
 from data.scribe.history import BASE_FOLDER, TUNED
 from data.scribe.weeks import Draft, modeled_latency_ms
 from organism.config import ROOT
-from organism.deploy.serving import cost_usd
 from organism.measures.acceptance import measure
 from organism.measures.facts import right_facts
+from organism.measures.prices import cost_usd
 from organism.records import FeedbackKind
 from organism.store.sampled_drafts import COLUMNS
 

@@ -14,7 +14,7 @@ from data.scribe import physicians
 from data.scribe.environment import SEEDS_PER_VISIT, Visit, feedback_row, make_visit, outcome_row
 from data.scribe.physicians import Answer, Physician
 from organism.config import DEMO_LOOP
-from organism.deploy.serving import cost_usd
+from organism.measures.prices import cost_usd
 
 FIRST_MONDAY = datetime(2026, 1, 5)
 WEEK = timedelta(weeks=1)

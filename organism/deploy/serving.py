@@ -14,10 +14,9 @@ from typing import Any, NamedTuple, Self
 
 from organism.config import ROOT, Workspace
 from organism.errors import ModelError, RunError
+from organism.measures.prices import cost_usd
 from organism.records import ModelVersion
 
-USD_PER_1000_INPUT_TOKENS = 0.0002
-USD_PER_1000_OUTPUT_TOKENS = 0.0008
 ANSWER_SECONDS = 300.0
 CLOSE_SECONDS = 5.0
 LOG_FILE = "drafts.log"
@@ -261,12 +260,6 @@ class _Child:
             self._ended = True
             for inbox in self._waiting.values():
                 inbox.put(None)
-
-
-def cost_usd(input_tokens: int, output_tokens: int) -> float:
-    """Tokens times the stated price of this server."""
-    dollars = input_tokens * USD_PER_1000_INPUT_TOKENS + output_tokens * USD_PER_1000_OUTPUT_TOKENS
-    return round(dollars / 1000, 8)
 
 
 def _draft(row: Message) -> Draft:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from organism.digest.designs import ordered
 from organism.errors import DesignError
-from organism.records import Moments, RewardDesign, SignalSpec
+from organism.records import Moments, RewardDesign
 from organism.stats.compare import (
     APART,
     Comparison,
@@ -56,24 +56,6 @@ class VariantReward(NamedTuple):
     mean: float | None
     low: float | None
     high: float | None
-
-
-def utility(spec: SignalSpec, value: float | None) -> float | None:
-    """How good one value is: 0 at worst, 1 at best, linear between; what the spec says when it is missing."""
-    if value is None or not isfinite(value):
-        return spec.missing
-    return min(1.0, max(0.0, (value - spec.worst) / (spec.best - spec.worst)))
-
-
-def reward(design: RewardDesign, row: Mapping[str, float | None]) -> float | None:
-    """The reward of one interaction's signals; None when a signal is missing and the design leaves such rows out."""
-    total = 0.0
-    for spec in design.signals:
-        u = utility(spec, row.get(spec.signal))
-        if u is None:
-            return None
-        total += spec.weight * u
-    return total / sum(spec.weight for spec in design.signals)
 
 
 def moments_of_users(sums: pd.DataFrame, signals: Sequence[str]) -> RewardMoments:

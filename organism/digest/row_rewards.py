@@ -1,4 +1,4 @@
-"""Utilities and rewards of many rows at once: what `rewards.utility` and `rewards.reward` give one by one. Pure."""
+"""Utilities and rewards of many rows at once, as `draft_reward.utility` and `draft_reward.reward` give them. Pure."""
 
 from collections.abc import Mapping, Sequence
 

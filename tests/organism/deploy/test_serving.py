@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from organism.config import Workspace
-from organism.deploy.serving import DraftServer, cost_usd
+from organism.deploy.serving import DraftServer
 from organism.errors import ModelError, RunError
 from organism.lm.decoder import Decoder
+from organism.measures.prices import cost_usd
 from organism.records import ModelVersion
 
 PROMPTS = [f"Patient {n} takes drug {n} mg." for n in range(6)]

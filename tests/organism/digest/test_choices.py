@@ -10,10 +10,10 @@ from organism.digest.choices import (
     fit_weights,
 )
 from organism.digest.prompt_kinds import prompt_kinds
-from organism.digest.rewards import utility
 from organism.digest.row_rewards import utility_table
 from organism.digest.strengths import strengths
 from organism.errors import DesignError, InputError
+from organism.measures.draft_reward import utility
 from organism.records import Constraint, RewardDesign, SignalSpec
 
 DESIGN = RewardDesign(

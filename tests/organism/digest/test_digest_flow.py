@@ -6,10 +6,11 @@ import pytest
 
 from organism.digest.designs import DEFAULT_DESIGN, ordered, weighted
 from organism.digest.flow import live_design, reward_moments, save_design, signal_moments
-from organism.digest.rewards import reward, rewards_by_variant
+from organism.digest.rewards import rewards_by_variant
 from organism.digest.training_set_flow import build_training_set
 from organism.digest.training_sets import is_heldout
 from organism.errors import DesignError
+from organism.measures.draft_reward import reward
 from organism.records import SignalSpec
 from organism.store.datasets import read_dataset_rows, read_datasets
 from organism.store.reward_designs import read_saved

@@ -13,8 +13,8 @@ from organism.digest.designs import weighted
 from organism.digest.draft_pools import Pool, make_pool
 from organism.digest.growth import as_sampled, group_shares, grow, picks, sweep, unknown_signals
 from organism.digest.growth_flow import read_pool
-from organism.digest.rewards import reward
 from organism.errors import DesignError
+from organism.measures.draft_reward import reward
 from organism.records import RewardDesign, SignalSpec
 from organism.store.sampled_drafts import append_sampled_drafts, read_sampled_drafts
 

@@ -18,12 +18,11 @@ from organism.digest.rewards import (
     effective_signals,
     merge_moments,
     moments_of_users,
-    reward,
     reward_difference,
     rewards_by_variant,
-    utility,
 )
 from organism.errors import DesignError
+from organism.measures.draft_reward import reward, utility
 from organism.records import RewardDesign, SignalSpec
 
 KNOWN = ("accepted", "cost_usd", "latency_ms", "retained_char_rate", "written_share")

@@ -8,10 +8,10 @@ import pytest
 
 from organism.digest.designs import DEFAULT_DESIGN
 from organism.digest.predictions import RULES, Word, predictions_table, word_of
-from organism.digest.rewards import reward
 from organism.digest.row_rewards import rewards
 from organism.digest.scored_rows import Kind, judges, utility_sums
 from organism.digest.validity import Answer, Trial, validity
+from organism.measures.draft_reward import reward
 from organism.records import Interval, RewardDesign, SignalSpec
 from organism.stats.rank_correlation import RankCorrelation
 from organism.stats.surrogate import NOT_ENOUGH

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from organism.digest.rewards import utility
+from organism.measures.draft_reward import utility
 from organism.records import SignalSpec
 from organism.store.signal_table import refresh_signals
 from organism.store.signals import (
