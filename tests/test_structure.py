@@ -14,7 +14,7 @@ FLOORS = [
     ("records", "errors", "config", "wire"),
     ("store", "stats", "measures", "lm"),
     STAGES,
-    ("traffic", "loop", "launch", "demo"),
+    ("traffic", "loop", "launch", "tracks", "demo"),
     ("api", "client", "doctor"),
     ("cli",),
     ("ui", "data"),

@@ -1,0 +1,112 @@
+"""Which of several tracks should go to an experiment: not beaten in everything, nothing broken, a sure gain. Pure."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import pandas as pd
+
+from organism.records import RunStatus
+from organism.stats.pareto import nondominated
+
+AXES = {"quality": True, "tokens": False, "latency_ms": False}
+"""What tracks are weighed by, and whether more of it is better."""
+IN_WORDS = {"quality": "quality", "tokens": "tokens", "latency_ms": "latency"}
+
+
+class Quality(StrEnum):
+    """By which share of characters quality is read: of what the model wrote, or of what the expert needed."""
+
+    RETAINED = "retained"
+    WRITTEN = "written"
+
+
+QUALITY_IN_WORDS = {Quality.RETAINED: "of what it writes", Quality.WRITTEN: "of what experts needed"}
+
+
+def choose(frame: pd.DataFrame, objections: Mapping[str, str | None], quality: Quality) -> pd.DataFrame:
+    """The tracks with on_front, to_experiment and why, a sentence each.
+
+    `frame` has a track a row: run_id (None for the base), label, status, message, the AXES, gain, gain_low, gain_high
+    (of quality, over the base) and written_low, written_high (the change of the written share). `objections` says by
+    run what the facts gate or the safety cases say against it.
+
+    A track that breaks a guardrail (facts, safety, a written share that surely fell) beats nobody and is on no front:
+    a model that stops after a few words keeps nearly all of them and is cheap and quick at that.
+    """
+    rows = frame.to_dict("records")
+    broken = [_broken(row, objections.get(row["run_id"])) for row in rows]
+    fit = [row["status"] == RunStatus.DONE and not why for row, why in zip(rows, broken, strict=True)]
+    on_front = _front(frame, fit)
+    beaten_by = [_beaten_by(rows, fit, place) for place in range(len(rows))]
+    why = [
+        _why(row, hurt, front, beaten, quality)
+        for row, hurt, front, beaten in zip(rows, broken, on_front, beaten_by, strict=True)
+    ]
+    sure = [row["run_id"] is not None and front and _is_sure(row) for row, front in zip(rows, on_front, strict=True)]
+    return frame.assign(on_front=on_front, to_experiment=sure, why=why)
+
+
+def known_axes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The axes that every one of these tracks has a figure for."""
+    return [name for name in AXES if rows and all(pd.notna(row[name]) for row in rows)]
+
+
+def _front(frame: pd.DataFrame, fit: Sequence[bool]) -> list[bool]:
+    found = [False] * len(frame)
+    chosen = [place for place, is_fit in enumerate(fit) if is_fit]
+    axes = known_axes(frame.iloc[chosen].to_dict("records"))
+    if not axes:
+        return found
+    points = frame.iloc[chosen][axes].to_numpy(dtype=float)
+    for place, stands in zip(chosen, nondominated(points, [AXES[name] for name in axes]), strict=True):
+        found[place] = bool(stands)
+    return found
+
+
+def _beaten_by(rows: Sequence[Mapping[str, Any]], fit: Sequence[bool], place: int) -> str:
+    """The first fit track that is at least as good in all axes that both know, and better in one; empty without."""
+    this = rows[place]
+    for other, is_fit in zip(rows, fit, strict=True):
+        axes = known_axes([this, other])
+        if not is_fit or other is this or not axes:
+            continue
+        ahead = [(other[name] - this[name]) * (1 if AXES[name] else -1) for name in axes]
+        if min(ahead) >= 0 and max(ahead) > 0:
+            return str(other["label"])
+    return ""
+
+
+def _broken(row: Mapping[str, Any], objection: str | None) -> str | None:
+    if objection:
+        return objection
+    if pd.notna(row["written_high"]) and row["written_high"] < 0:
+        change = _points(row["written_low"], row["written_high"])
+        return f"it writes less of what experts needed than the base ({change}), so what it keeps says little"
+    return None
+
+
+def _is_sure(row: Mapping[str, Any]) -> bool:
+    return bool(pd.notna(row["gain_low"]) and row["gain_low"] > 0)
+
+
+def _why(row: Mapping[str, Any], broken: str | None, front: bool, beaten_by: str, quality: Quality) -> str:
+    """The reason for a track's place, as a sentence."""
+    if row["run_id"] is None:
+        return "The base as it is: what every track is measured against."
+    if row["status"] != RunStatus.DONE:
+        return f"Not measured: {str(row['message'] or row['status']).rstrip('.')}."
+    if broken:
+        return f"No: {broken}."
+    if pd.isna(row["gain_low"]):
+        return "No: too few held-out users to say how sure its gain is."
+    gain = f"{_points(row['gain_low'], row['gain_high'])} {QUALITY_IN_WORDS[quality]}"
+    if not _is_sure(row):
+        return f"No: its gain over the base may be nothing ({gain})."
+    if not front:
+        return f"No: '{beaten_by}' is at least as good in everything that was measured, and better in something."
+    return f"Yes: it keeps more than the base ({gain}), its facts hold, and no other track beats it in everything."
+
+
+def _points(low: float, high: float) -> str:
+    return f"{100 * low:+.1f} to {100 * high:+.1f} points"
