@@ -1,10 +1,12 @@
 """What pages, API and command line ask of training: start, stop, resume, wait, and read what came of it."""
 
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import pandas as pd
 from organism.config import Workspace
 from organism.errors import DesignError, ModelError, RunError, StoreError
 from organism.optimize.catalog import RECIPES
-from organism.optimize.configs import SftConfig, TrainingConfig
+from organism.optimize.configs import SftConfig, TrainingConfig, config_of
+from organism.optimize.controls import log_tail, pause_run, refuse_twin, resume_run, stop_run
+from organism.optimize.run_settings import RunSettings, read_cap, read_run_settings, set_cap, set_price
 from organism.optimize.runs import (
     FINISHED,
     MIN_TRAIN_ROWS,
@@ -24,6 +28,7 @@ from organism.optimize.runs import (
     RunFolder,
     fact_checks,
     make_run_folder,
+    read_rows,
     training_steps,
     why_the_disk,
 )
@@ -35,8 +40,7 @@ from organism.store.evaluations import read_eval_results, read_evaluation
 from organism.store.training_runs import (
     DatasetHeader,
     TrainingRun,
-    change_run,
-    find_twin,
+    find_named,
     insert_run,
     read_dataset_header,
     read_run,
@@ -44,15 +48,26 @@ from organism.store.training_runs import (
 )
 
 __all__ = [
+    "RunSettings",
     "SftConfig",
     "Supervisor",
     "TrainingRun",
+    "clone_run",
+    "log_tail",
+    "pause_run",
+    "queue_run",
+    "read_cap",
     "read_eval_results",
     "read_evaluation",
     "read_progress",
     "read_run",
+    "read_run_settings",
     "read_runs",
     "resume_run",
+    "retry_run",
+    "run_cost",
+    "set_cap",
+    "set_price",
     "start_run",
     "stop_run",
     "wait_for_run",
@@ -124,16 +139,32 @@ def start_run(
         "reward_design_id": run.reward_design_id,
         "reward_design": None if design is None else design.spec(),
     }
+    queue_run(store, workspace, run, description, rows, heldout, read_heldout_pairs(store, dataset_id, header))
+    return run.run_id
+
+
+def queue_run(
+    store: Store,
+    workspace: Workspace,
+    run: TrainingRun,
+    description: Mapping[str, Any],
+    rows: Iterable[Row],
+    heldout: Iterable[Example],
+    heldout_pairs: Iterable[Pair] = (),
+) -> None:
+    """Write the run's folder and put it in line, both or neither; `description` becomes its config.json.
+
+    Raises DesignError for a name that is taken in its loop or the same run started twice, StoreError for a full disk.
+    """
     folder = workspace.runs / run.run_id
     try:
-        make_run_folder(folder, description, rows, heldout)
-        store.write(lambda cursor: _insert_unless_twin(cursor, run), "training_runs")
+        make_run_folder(folder, description, rows, heldout, heldout_pairs)
+        store.write(lambda cursor: _insert_if_new(cursor, run), "training_runs")
     except (OSError, DesignError, StoreError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
             raise StoreError(why_the_disk(error, workspace.path)) from error
         raise
-    return run.run_id
 
 
 _ROWS_IN_WORDS = {
@@ -193,40 +224,84 @@ def read_heldout(store: Store, dataset_id: str) -> list[Example]:
     return heldout
 
 
+def read_heldout_pairs(store: Store, dataset_id: str, header: DatasetHeader) -> list[Pair]:
+    """The held-out preferences of a dataset; empty for a set of another kind."""
+    if header.kind != DatasetKind.PREFERENCE:
+        return []
+    return [_pair(row) for row in _rows(store, dataset_id, "heldout")]
+
+
 def _rows(store: Store, dataset_id: str, split: str) -> Iterator[Any]:
     return read_dataset_rows(store, dataset_id, split).itertuples(index=False)
 
 
-def stop_run(store: Store, workspace: Workspace, run_id: str) -> RunStatus:
-    """Ask a run to end; it saves a checkpoint and can be resumed. Returns the status at the moment of asking."""
-    run = read_run(store, run_id)
-    if run.status is RunStatus.QUEUED:
-        changes = {"status": str(RunStatus.STOPPED), "message": "Stopped before it started"}
-        store.write(lambda cursor: change_run(cursor, run_id, changes), "training_runs")
-    elif run.status not in FINISHED:
-        RunFolder(workspace.runs / run_id).stop.touch()
-    return run.status
+def clone_run(
+    store: Store,
+    workspace: Workspace,
+    run_id: str,
+    changes: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    now: datetime,
+) -> str:
+    """Queue a new run on the same rows with some settings changed; its parent is the run it was cloned from.
 
-
-def resume_run(store: Store, workspace: Workspace, run_id: str, *, now: datetime) -> None:
-    """Queue a run again that was stopped, interrupted or failed; it goes on from its last checkpoint.
-
-    Raises DesignError when it is active or done, or when its twin is active; RunError when its folder is gone.
+    Returns the new run's id. Raises DesignError for an unknown setting, a bad value, a taken name, or when nothing is
+    changed while the other is at work; RunError when the folder of the old run is gone.
     """
-    run = read_run(store, run_id)
-    if run.status not in FINISHED - {RunStatus.DONE}:
-        raise DesignError(f"run {run_id} is {run.status}; only a stopped, interrupted or failed run can be resumed")
-    folder = RunFolder(workspace.runs / run_id)
+    run, folder = read_run(store, run_id), RunFolder(workspace.runs / run_id)
+    recipe = Recipe(run.recipe)
+    config = config_of(recipe, {**run.config, **changes})
+    config.check()
+    require_model(workspace.locate(config.base))
     if not (folder.path / "config.json").is_file():
         raise RunError(f"the folder {folder.path} of this run is gone; start a new run on the same training set")
-    folder.stop.unlink(missing_ok=True)
-    changes = {"status": str(RunStatus.QUEUED), "message": "Waiting to go on", "finished_at": None, "pid": None}
+    description = folder.description()
+    if name is None and run.name is not None:
+        name = free_name(set(read_runs(store, run.loop_id)["name"].dropna()), run.name)
+    clone = TrainingRun(
+        run_id=new_id(now),
+        loop_id=run.loop_id,
+        dataset_id=run.dataset_id,
+        reward_design_id=run.reward_design_id,
+        recipe=recipe,
+        config=asdict(config),
+        status=RunStatus.QUEUED,
+        message="Waiting for its turn",
+        created_at=now,
+        name=name,
+        preset=run.preset,
+        eval_dataset_id=run.eval_dataset_id,
+        parent_run_id=run_id,
+        place=run.place,
+    )
+    rows = read_rows(folder.path / "data.jsonl", _FORM_OF_KIND[RECIPES[recipe].kind])
+    asked = {**description, "name": name, "config": clone.config}
+    queue_run(store, workspace, clone, asked, rows, folder.heldout(), folder.heldout_pairs())
+    return clone.run_id
 
-    def work(cursor: Cursor) -> None:
-        _refuse_twin(cursor, run)
-        change_run(cursor, run_id, changes)
 
-    store.write(work, "training_runs")
+def retry_run(store: Store, workspace: Workspace, run_id: str, *, now: datetime) -> str:
+    """Queue the same run anew from its first step, as a run of its own; the old one is kept as it ended.
+
+    Returns the new run's id. Raises DesignError while the run is waiting or at work.
+    """
+    run = read_run(store, run_id)
+    if run.status not in FINISHED:
+        raise DesignError(f"run {run_id} is {run.status}; only a run that has ended can be tried again from the start")
+    return clone_run(store, workspace, run_id, {}, now=now)
+
+
+def free_name(taken: Collection[str], wanted: str) -> str:
+    """The name itself where it is free, else with the first number that makes it so: `long` -> `long 2`."""
+    stem = re.sub(r" \d+$", "", wanted)
+    numbered = (f"{stem} {number}" for number in count(2))
+    return next(name for name in chain([wanted], numbered) if name not in taken)
+
+
+def run_cost(workspace: Workspace, seconds: float | None) -> float | None:
+    """What that much time of this machine costs in dollars at the stated price; None while no price is stated."""
+    return read_run_settings(workspace).cost(seconds)
 
 
 def wait_for_run(
@@ -236,9 +311,9 @@ def wait_for_run(
     timeout: float | None = None,
     poll: float = 0.25,
 ) -> TrainingRun:
-    """Wait until a run has ended, telling the share done and a sentence on every change; a supervisor must be at work.
+    """Wait until a run has ended or was paused, telling the share done and a sentence on every change.
 
-    Raises RunError when it has not ended after `timeout` seconds.
+    A supervisor must be at work.     Raises RunError when it has not ended after `timeout` seconds.
     """
     ends_at = None if timeout is None else time.monotonic() + timeout
     told = None
@@ -248,7 +323,7 @@ def wait_for_run(
         if on_progress is not None and news != told:
             on_progress(*news)
             told = news
-        if run.status in FINISHED:
+        if run.status in FINISHED or run.status is RunStatus.PAUSED:
             return run
         if ends_at is not None and time.monotonic() > ends_at:
             raise RunError(
@@ -274,17 +349,11 @@ def _share(run: TrainingRun) -> float:
     return TRAINING_SHARE * run.step / run.total_steps if run.step and run.total_steps else 0.0
 
 
-def _insert_unless_twin(cursor: Cursor, run: TrainingRun) -> None:
-    _refuse_twin(cursor, run)
+def _insert_if_new(cursor: Cursor, run: TrainingRun) -> None:
+    refuse_twin(cursor, run)
+    if run.name is not None and (holder := find_named(cursor, run.loop_id, run.name)):
+        raise DesignError(f"the name '{run.name}' belongs to run {holder} already; give this one another name")
     insert_run(cursor, run)
-
-
-def _refuse_twin(cursor: Cursor, run: TrainingRun) -> None:
-    if twin := find_twin(cursor, run):
-        raise DesignError(
-            f"run {twin} is already at work on the same rows with the same settings; "
-            "wait for it, stop it, or change a setting"
-        )
 
 
 def _example(row: Any) -> Example:
@@ -310,4 +379,9 @@ _FORMS: dict[DatasetKind, Callable[[Any], Row]] = {
     DatasetKind.SFT: _example,
     DatasetKind.PREFERENCE: _pair,
     DatasetKind.UNPAIRED: _labeled,
+}
+_FORM_OF_KIND: dict[DatasetKind, type[Any]] = {
+    DatasetKind.SFT: Example,
+    DatasetKind.PREFERENCE: Pair,
+    DatasetKind.UNPAIRED: Labeled,
 }

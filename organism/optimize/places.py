@@ -62,7 +62,7 @@ def spawn(folder: RunFolder, place: str = LOCAL) -> "subprocess.Popen[bytes]":
 
     Raises OSError when no process can be started. A place that cannot be reached is told in status.json.
     """
-    folder.write_status(Status(RunStatus.QUEUED, "Starting"))
+    folder.write_status(Status(RunStatus.QUEUED, "Starting", seconds=folder.status().seconds))
     with folder.log.open("ab") as log:
         return subprocess.Popen(
             command(folder, place),

@@ -1,10 +1,11 @@
 """A training run is a folder: what was asked, what it learns from, how far it is, what came out. No torch, no store.
 
 config.json  data.jsonl  heldout.jsonl          written once, before the run starts
+heldout_pairs.jsonl                             the same for a set of preferences: what a judge is measured on
 status.json  progress.jsonl  log.txt            written by the worker while it runs
 environment.json                                device, precision and library versions, fixed at the first start
 checkpoints/  adapter/  evaluation.json         what it leaves
-stop                                            an empty file: please stop
+stop                                            please stop; with the word "pause" in it, to go on later
 """
 
 import errno
@@ -20,6 +21,7 @@ from organism.optimize.configs import TrainingConfig, config_of
 from organism.records import FactCheck, Recipe, RunStatus
 
 MIN_TRAIN_ROWS = 20
+PAUSE = "pause"
 FINISHED = frozenset({RunStatus.DONE, RunStatus.STOPPED, RunStatus.FAILED, RunStatus.INTERRUPTED})
 
 
@@ -63,7 +65,7 @@ Row = Example | Pair | Labeled
 
 
 class Status(NamedTuple):
-    """What status.json says. Times are seconds since 1970."""
+    """What status.json says. Times are seconds since 1970; `seconds` is the time at work over all attempts."""
 
     state: RunStatus
     message: str = ""
@@ -77,6 +79,7 @@ class Status(NamedTuple):
     learning_rate: float | None = None
     reward: float | None = None
     memory_mb: float | None = None
+    seconds: float | None = None
     at: float = 0.0
 
 
@@ -117,6 +120,17 @@ class RunFolder(NamedTuple):
     @property
     def stop(self) -> Path:
         return self.path / "stop"
+
+    def ask_to_stop(self, word: str = "") -> None:
+        """Leave word for the worker to save a checkpoint and end; with PAUSE, to be resumed later."""
+        self.stop.write_text(word, encoding="utf-8")
+
+    def is_to_pause(self) -> bool:
+        """Whether the worker was asked to end so that it goes on later."""
+        try:
+            return self.stop.read_text(encoding="utf-8") == PAUSE
+        except OSError:
+            return False
 
     def recipe(self) -> Recipe:
         """How this run learns; raises RunError when config.json is missing or broken."""
@@ -169,14 +183,23 @@ class RunFolder(NamedTuple):
         """What before and after are measured on."""
         return read_rows(self.path / "heldout.jsonl", Example)
 
+    def heldout_pairs(self) -> list[Pair]:
+        """Preferences of held-out people, which a judge is measured on; empty for a set of another kind."""
+        return [_row(row, Pair) for row in read_lines(self.path / "heldout_pairs.jsonl")]
+
 
 def make_run_folder(
-    path: Path, description: Mapping[str, Any], rows: Iterable[Row], heldout: Iterable[Example]
+    path: Path,
+    description: Mapping[str, Any],
+    rows: Iterable[Row],
+    heldout: Iterable[Example],
+    heldout_pairs: Iterable[Pair] = (),
 ) -> RunFolder:
     """Write what a run is asked to do; complete or absent, since config.json comes last."""
     path.mkdir(parents=True, exist_ok=True)
     write_lines(path / "data.jsonl", map(_plain, rows))
     write_lines(path / "heldout.jsonl", map(_plain, heldout))
+    write_lines(path / "heldout_pairs.jsonl", map(_plain, heldout_pairs))
     write_json(path / "config.json", description)
     return RunFolder(path)
 

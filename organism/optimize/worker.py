@@ -43,9 +43,9 @@ class Worker:
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.terminated = False
-        self.status = Status(
-            RunStatus.RUNNING, "Loading the model", os.getpid(), psutil.Process().create_time(), at=time.time()
-        )
+        self.earlier = run.status().seconds or 0.0
+        born_at = psutil.Process().create_time()
+        self.status = Status(RunStatus.RUNNING, "Loading the model", os.getpid(), born_at, at=time.time())
 
     def stop_asked(self) -> bool:
         """Whether somebody wants this run to end; cheap enough to ask at every step."""
@@ -53,7 +53,9 @@ class Worker:
 
     def say(self, **changes: Any) -> None:
         """Write where the run stands now."""
-        self.status = self.status._replace(**changes, at=time.time())
+        now = time.time()
+        seconds = self.earlier + now - (self.status.pid_started_at or now)
+        self.status = self.status._replace(**changes, seconds=seconds, at=now)
         self.run.write_status(self.status)
 
     def work(self) -> None:

@@ -13,6 +13,7 @@ from organism.records import RunStatus
 from organism.store.database import Cursor, Store
 
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
+CLUSTER = "ray:"
 CHANGING = (
     "status message step total_steps loss tokens_per_second learning_rate reward memory_mb seconds_left seconds "
     "cost_usd place pid pid_started_at started_at finished_at model_version_id"
@@ -53,6 +54,11 @@ class TrainingRun:
     seconds_left: float | None = None
     seconds: float | None = None
     cost_usd: float | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it takes this machine's time, rather than a cluster's."""
+        return not self.place.startswith(CLUSTER)
 
 
 COLUMNS = ", ".join(field.name for field in fields(TrainingRun))
@@ -106,22 +112,34 @@ def find_twin(cursor: Cursor, run: TrainingRun) -> str | None:
     return next((run_id for run_id, config in found if json.loads(config) == run.config), None)
 
 
+def find_named(cursor: Cursor, loop_id: str, name: str) -> str | None:
+    """The id of the loop's run of this name, whatever became of it."""
+    found = cursor.execute("SELECT run_id FROM training_runs WHERE loop_id = ? AND name = ?", [loop_id, name])
+    rows = found.fetchall()
+    return str(rows[0][0]) if rows else None
+
+
 def is_done(cursor: Cursor, run_id: str) -> bool:
     """Whether the run was registered already, as seen inside the writer's transaction."""
     found = cursor.execute("SELECT status FROM training_runs WHERE run_id = ?", [run_id]).fetchall()
     return bool(found) and found[0][0] == RunStatus.DONE
 
 
-def claim_run(cursor: Cursor, run_id: str, now: datetime) -> bool:
-    """Take a queued run to start it; False when another is at work, or somebody else took it."""
+def claim_run(cursor: Cursor, run_id: str, now: datetime, cap: int = 1) -> bool:
+    """Take a queued run to start it; False when `cap` others are at work on this machine, or somebody else took it.
+
+    A run on a cluster takes nothing of this machine, and waits for nobody here.
+    """
     claimed = cursor.execute(
         """
         UPDATE training_runs SET status = 'running', message = 'Starting', started_at = ?, pid = NULL
-        WHERE run_id = ? AND status = 'queued'
-            AND NOT EXISTS (SELECT 1 FROM training_runs WHERE status IN ('running', 'evaluating'))
+        WHERE run_id = ? AND status = 'queued' AND (starts_with(place, ?) OR ? > (
+            SELECT count(*) FROM training_runs
+            WHERE status IN ('running', 'evaluating') AND NOT starts_with(place, ?)
+        ))
         RETURNING run_id
         """,
-        [now, run_id],
+        [now, run_id, CLUSTER, cap, CLUSTER],
     ).fetchall()
     return bool(claimed)
 

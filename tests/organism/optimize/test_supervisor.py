@@ -30,8 +30,8 @@ from organism.optimize.flow import (
     stop_run,
     wait_for_run,
 )
+from organism.optimize.places import spawn
 from organism.optimize.runs import Example, RunFolder, Status, make_run_folder, training_steps
-from organism.optimize.supervisor import spawn
 from organism.records import RunStatus, content_hash, new_id
 from organism.store.database import Store
 from organism.store.datasets import append_dataset
@@ -257,7 +257,7 @@ def test_a_full_disk_fails_the_run_with_a_sentence(story: Story) -> None:
 def test_a_run_that_is_done_is_neither_stopped_nor_resumed(story: Story) -> None:
     assert stop_run(story.store, story.workspace, story.straight) is RunStatus.DONE
     assert not story.folder(story.straight).stop.exists()
-    with pytest.raises(DesignError, match="is done; only a stopped, interrupted or failed run can be resumed"):
+    with pytest.raises(DesignError, match="is done; only a paused, stopped, interrupted or failed run can be resumed"):
         resume_run(story.store, story.workspace, story.straight, now=utcnow())
 
 
