@@ -8,7 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -43,6 +43,14 @@ class Draft(NamedTuple):
     latency_ms: float
     finish_reason: str
     cost_usd: float
+
+
+class Step(NamedTuple):
+    """What one of several models that write at once just did: another piece, or at its end the whole draft."""
+
+    place: int
+    piece: str | None
+    draft: Draft | None
 
 
 class _ChildDied(Exception):
@@ -82,7 +90,7 @@ class DraftServer:
             "stream": False,
         }
         try:
-            answer = next(self._answers(asked))
+            _, answer = next(self._answers(asked))
         except _ChildDied:
             answer = self._second_try(asked)
         return [_draft(row) for row in answer["drafts"]]
@@ -97,22 +105,36 @@ class DraftServer:
         seed: int | None = None,
     ) -> Iterator[str]:
         """The draft of one prompt in pieces as they are written; errors as in `drafts`, but never a second try."""
-        asked = {
-            **self._model(version),
-            "prompts": [prompt],
-            "max_new_tokens": max_new_tokens,
-            "temperature": temperature,
-            "seed": seed,
-            "batch_size": 1,
-            "stream": True,
-        }
+        for step in self.stream_together([version], prompt, max_new_tokens, temperature, seed):
+            if step.piece is not None:
+                yield step.piece
+
+    def stream_together(
+        self,
+        versions: Sequence[ModelVersion],
+        prompt: str,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> Iterator[Step]:
+        """The drafts that several versions write of one prompt at once, in pieces as they come.
+
+        Each version's last step carries its draft instead of a piece, with the time that its own model worked. Leaving
+        off early ends the writing. Errors as in `drafts`, but never a second try.
+        """
+        settings = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "batch_size": 1}
+        asked = [{**self._model(version), "prompts": [prompt], **settings, "stream": True} for version in versions]
         try:
-            for answer in self._answers(asked):
-                if "piece" not in answer:
-                    return
-                yield answer["piece"]
+            for place, answer in self._answers(*asked):
+                drafts = answer.get("drafts")
+                yield Step(place, answer.get("piece"), _draft(drafts[0]) if drafts else None)
         except _ChildDied as died:
             raise RunError(self._death()) from died
+
+    def warm(self, versions: Sequence[ModelVersion]) -> None:
+        """Load these versions now, so that the next draft of each need not wait for it; errors as in `drafts`."""
+        for version in versions:
+            self.drafts(version, ["."], max_new_tokens=1)
 
     def close(self) -> None:
         """End the child. Safe to call twice; a child whose parent is killed ends by itself."""
@@ -141,15 +163,16 @@ class DraftServer:
             "adapter": None if adapter is None else str(self.workspace.locate(adapter)),
         }
 
-    def _answers(self, asked: Message) -> Iterator[Message]:
-        for answer in self._living_child().ask(asked):
+    def _answers(self, *asked: Message) -> Iterator[tuple[int, Message]]:
+        """The answers to requests that are sent together, each with its request's place."""
+        for place, answer in self._living_child().ask(asked):
             if "error" in answer:
                 raise {"ModelError": ModelError}.get(answer["kind"], RunError)(answer["error"])
-            yield answer
+            yield place, answer
 
     def _second_try(self, asked: Message) -> Message:
         try:
-            return next(self._answers(asked))
+            return next(self._answers(asked))[1]
         except _ChildDied as died:
             raise RunError(self._death()) from died
 
@@ -200,23 +223,29 @@ class _Child:
     def is_alive(self) -> bool:
         return not self._ended and self.process.poll() is None
 
-    def ask(self, asked: Message) -> Iterator[Message]:
-        """Send a request; yield its answers up to and including the last. Raises _ChildDied, or RunError on silence."""
+    def ask(self, requests: Sequence[Message]) -> Iterator[tuple[int, Message]]:
+        """Send requests together; yield (place of the request, answer) until each has had its last.
+
+        Whoever leaves off before takes the rest back. Raises _ChildDied, or RunError on silence.
+        """
         inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         with self._lock:
             if self._ended:
                 raise _ChildDied
-            number = next(self._numbers)
-            self._waiting[number] = inbox
-            try:
-                self._stdin.write(json.dumps({**asked, "id": number}) + "\n")
-                self._stdin.flush()
-            except (OSError, ValueError) as error:
-                raise _ChildDied from error
+            places = {next(self._numbers): place for place in range(len(requests))}
+            self._waiting.update(dict.fromkeys(places, inbox))
+            self._send(*({**requests[place], "id": number} for number, place in places.items()))
+        open_numbers = set(places)
         try:
-            yield from self._until_last(inbox)
+            while open_numbers:
+                answer = self._next(inbox)
+                if answer["last"]:
+                    open_numbers.discard(answer["id"])
+                yield places[answer["id"]], answer
         finally:
-            self._waiting.pop(number, None)
+            for number in places:
+                self._waiting.pop(number, None)
+            self._cancel(open_numbers)
 
     def close(self) -> None:
         """Close its stdin, which ends it; kill it when it does not listen."""
@@ -229,20 +258,29 @@ class _Child:
             self.process.wait()
         self._reader.join(CLOSE_SECONDS)
 
-    def _until_last(self, inbox: "queue.SimpleQueue[Message | None]") -> Iterator[Message]:
-        while True:
-            try:
-                answer = inbox.get(timeout=ANSWER_SECONDS)
-            except queue.Empty:
-                raise RunError(
-                    f"no draft came within {ANSWER_SECONDS:.0f} s; the machine is overloaded or the request too large. "
-                    "Ask for fewer prompts at a time."
-                ) from None
-            if answer is None:
-                raise _ChildDied
-            yield answer
-            if answer["last"]:
-                return
+    def _next(self, inbox: "queue.SimpleQueue[Message | None]") -> Message:
+        try:
+            answer = inbox.get(timeout=ANSWER_SECONDS)
+        except queue.Empty:
+            raise RunError(
+                f"no draft came within {ANSWER_SECONDS:.0f} s; the machine is overloaded or the request too large. "
+                "Ask for fewer prompts at a time."
+            ) from None
+        if answer is None:
+            raise _ChildDied
+        return answer
+
+    def _cancel(self, numbers: Iterable[int]) -> None:
+        """Tell the child that nobody listens any more."""
+        with self._lock, contextlib.suppress(_ChildDied):
+            self._send(*({"cancel": number} for number in numbers))
+
+    def _send(self, *messages: Message) -> None:
+        try:
+            self._stdin.write("".join(json.dumps(message) + "\n" for message in messages))
+            self._stdin.flush()
+        except (OSError, ValueError) as error:
+            raise _ChildDied from error
 
     @property
     def _stdin(self) -> Any:

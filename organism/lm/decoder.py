@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,20 +112,32 @@ class Decoder:
         max_new_tokens: int = 256,
         temperature: float = 0.0,
         seed: int | None = None,
-    ) -> Iterator[str]:
-        """Yield the draft of one prompt in pieces as they are written; joined, they are the text `generate` gives."""
+    ) -> Generator[str, None, Generation]:
+        """Yield the draft of one prompt in pieces as they are written; joined, they are the text `generate` gives.
+
+        What `generate` would have said of it is the generator's return value, without a byte that never became a
+        character.
+        """
+        started = time.perf_counter()
         ids = self._encode(prompt)
         noise = _noise([0], seed, max_new_tokens) if temperature > 0 else None
         written: list[int] = []
-        shown = ""
+        shown, has_ended = "", False
         for token in self._steps(self._batch([ids]), max_new_tokens, temperature, noise):
-            if int(token) == self.end_id:
+            if has_ended := int(token) == self.end_id:
                 break
             written.append(int(token))
             text = self.tokenizer.decode(written, skip_special_tokens=True)
             if not text.endswith("\ufffd"):  # a character whose bytes are not all here yet
                 yield text[len(shown) :]
                 shown = text
+        return Generation(
+            text=shown,
+            prompt_tokens=len(ids),
+            output_tokens=len(written) + has_ended,
+            finish_reason="stop" if has_ended else "length",
+            seconds=time.perf_counter() - started,
+        )
 
     def _encode(self, prompt: str) -> list[int]:
         framed = self.tokenizer.apply_chat_template(

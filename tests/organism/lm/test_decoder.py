@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from transformers import (
 from data.scribe.encounters import encounter
 from data.scribe.tokenizer import build_tokenizer, framed, save_tokenizer
 from organism.errors import ModelError
-from organism.lm.decoder import Decoder
+from organism.lm.decoder import Decoder, Generation
 
 # peft asks transformers for a property by its old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -109,6 +110,25 @@ def test_streamed_pieces_join_to_the_generated_text(llama_dir: Path) -> None:
     assert len(pieces) > 3
     # A byte that never became a character is shown by neither.
     assert "".join(pieces) == decoder.generate([PROMPTS[0]], max_new_tokens=24)[0].text.rstrip("\ufffd")
+
+
+@pytest.mark.parametrize("n_tokens", [3, 24])
+def test_a_streamed_draft_tells_at_its_end_what_a_generated_one_does(llama_dir: Path, n_tokens: int) -> None:
+    decoder = Decoder.from_folder(llama_dir)
+    pieces, told = _drained(decoder.stream(PROMPTS[0], max_new_tokens=n_tokens))
+    wanted = decoder.generate([PROMPTS[0]], max_new_tokens=n_tokens)[0]
+    assert told.text == "".join(pieces)
+    assert told[1:4] == wanted[1:4]
+    assert told.seconds > 0
+
+
+def _drained(stream: Generator[str, None, Generation]) -> tuple[list[str], Generation]:
+    pieces: list[str] = []
+    while True:
+        try:
+            pieces.append(next(stream))
+        except StopIteration as end:
+            return pieces, end.value
 
 
 def test_a_generation_tells_tokens_and_how_it_ended(llama_dir: Path) -> None:
