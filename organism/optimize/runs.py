@@ -257,6 +257,20 @@ def why_the_disk(error: OSError, folder: Path) -> str:
     return f"{error.filename or folder}: {error.strerror or error}. Mend that, then resume the run."
 
 
+def why_the_memory(error: BaseException, run: RunFolder) -> str | None:
+    """A sentence for memory that did not suffice, of the machine or of its accelerator; None for any other error."""
+    words = str(error).lower()
+    told = any(word in words for word in ("out of memory", "can't allocate memory", "not enough memory"))
+    if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or told):
+        return None
+    config = run.config()
+    return (
+        f"the memory of this machine was not enough; shrink batch_size (now {config.batch_size}), "
+        f"max_length (now {config.max_length}) or lora_r (now {config.lora_r}), take a smaller base, or on an NVIDIA "
+        "card load it in 4 bits (load_in_4bit). What was saved is kept"
+    )
+
+
 def _plain(row: Row) -> dict[str, Any]:
     if not isinstance(row, Example):
         return row._asdict()

@@ -4,84 +4,85 @@ The prompt is framed exactly as the decoder frames it, and the order of all batc
 seed, so that a resumed run goes on with the very next batch.
 """
 
-import json
-import math
-import os
+import hashlib
 import random
 import shutil
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
 import torch
 from peft import LoraConfig
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
 )
 
 from organism.errors import DesignError, ModelError, RunError
+from organism.optimize.checkpoints import best_step, is_exhausted, last_checkpoint, least_loss, state_of
 from organism.optimize.configs import TrainingConfig
 from organism.optimize.framing import framed
+from organism.optimize.machines import Machine, machine, settle, usable_cores
+from organism.optimize.reporter import Countable, Reporter, Step
 from organism.optimize.runs import MIN_TRAIN_ROWS, Example, RunFolder
 
+__all__ = [
+    "IGNORED",
+    "Job",
+    "Machine",
+    "Step",
+    "Tokens",
+    "Trained",
+    "arguments",
+    "batch_plan",
+    "fit",
+    "fitting",
+    "last_checkpoint",
+    "load_base",
+    "longest_of",
+    "lora",
+    "machine",
+    "save_adapter",
+    "set_apart",
+    "settle",
+    "tokenized",
+    "usable_cores",
+]
+
 IGNORED = -100
-SPEED_WINDOW = 20
 POOL_BATCHES = 8
 
 
 class Tokens(NamedTuple):
-    """One row as the model sees it; labels are IGNORED on the prompt."""
+    """One row as the model sees it; labels are IGNORED on the prompt. weight is how much it counts, 1 on average."""
 
     input_ids: list[int]
     labels: list[int]
+    weight: float = 1.0
 
     @property
     def n_targets(self) -> int:
         return sum(label != IGNORED for label in self.labels)
 
 
-class Step(NamedTuple):
-    """One optimizer step. tokens_per_second counts prompt and target tokens, the other one targets only.
-
-    `extra` holds what only some recipes know: reward, margin, kl, heldout_loss, …
-    """
-
-    step: int
-    total: int
-    loss: float
-    learning_rate: float
-    tokens_per_second: float
-    target_tokens_per_second: float
-    seconds_left: float
-    memory_mb: float
-    extra: dict[str, float]
-
-
 class Trained(NamedTuple):
-    """How training ended: after how many of how many steps, and whether it was asked to stop."""
+    """How training ended: after how many of how many steps, and whether it was asked to stop.
+
+    `best_step` and `heldout_loss` are of the checkpoint that was kept, None where no rows were set apart; `dropped`
+    counts the rows that were left out, by reason.
+    """
 
     steps: int
     total: int
     stopped: bool
     n_rows: int
     n_too_long: int
-
-
-class Machine(NamedTuple):
-    """Where it trains, fixed at the first start so that a resumed run computes the same."""
-
-    device: str
-    bf16: bool
-    threads: int
+    best_step: int | None = None
+    heldout_loss: float | None = None
+    dropped: Mapping[str, int] | None = None
 
 
 class Job(NamedTuple):
@@ -101,28 +102,14 @@ class Job(NamedTuple):
     design: Mapping[str, Any] | None = None
 
 
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def load_base(base: Path, where: Machine | None = None) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Model and tokenizer of a transformers folder, in float32 or as the machine holds its frozen weights.
 
-
-def machine(config: TrainingConfig) -> Machine:
-    """The accelerator if there is one, else the processor; bf16 where the hardware computes in it."""
-    threads = config.threads or usable_cores()
-    if torch.cuda.is_available():
-        found, able = "cuda", torch.cuda.is_bf16_supported()
-    elif torch.backends.mps.is_available():
-        found, able = "mps", False
-    else:
-        found, able = "cpu", torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return Machine(found, able if config.bf16 is None else config.bf16, threads)
-
-
-def load_base(base: Path) -> tuple[Any, PreTrainedTokenizerBase]:
-    """Model in float32 and tokenizer of a transformers folder; raises ModelError on anything broken."""
+    Raises ModelError on anything broken.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(base), local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(str(base), local_files_only=True, **_held(where))
     except Exception as error:  # transformers raises whatever the broken file leads to
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(
@@ -133,13 +120,29 @@ def load_base(base: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     return model, tokenizer
 
 
+def _held(where: Machine | None) -> dict[str, Any]:
+    """How the base's weights are loaded: as the machine holds them, in 4 bits (QLoRA, Dettmers 2023) where it says."""
+    if where is None:
+        return {"dtype": torch.float32}
+    if not where.four_bit:
+        return {"dtype": where.weights}
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if where.bf16 else torch.float16,
+    )
+    return {"dtype": where.weights, "quantization_config": quantized, "device_map": {"": 0}}
+
+
 def tokenized(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Tokens]:
     """Prompt in the chat template, then the final text and the end token; the prompt is not learned."""
     heads = tokenizer(framed([row.prompt for row in examples], tokenizer), add_special_tokens=False).input_ids
     tails = tokenizer([example.completion for example in examples], add_special_tokens=False).input_ids
+    end = tokenizer.eos_token_id
     return [
-        Tokens([*head, *tail, tokenizer.eos_token_id], [IGNORED] * len(head) + [*tail, tokenizer.eos_token_id])
-        for head, tail in zip(heads, tails, strict=True)
+        Tokens([*head, *tail, end], [IGNORED] * len(head) + [*tail, end], row.weight)
+        for head, tail, row in zip(heads, tails, examples, strict=True)
     ]
 
 
@@ -152,6 +155,31 @@ def fitting(rows: Sequence[Any], lengths: Sequence[int], longest: int) -> list[A
             f"{MIN_TRAIN_ROWS}. Collect more edits, or raise max_length."
         )
     return usable
+
+
+def set_apart(users: Sequence[str], config: TrainingConfig) -> tuple[list[int], list[int]]:
+    """The places of the rows to learn from, and of those that say when to stop: all rows of some users.
+
+    A hash of seed and user decides, so the same people are set apart at every start. With patience 0 nobody is.
+    Raises DesignError when there is only one user, or when too few rows are left to learn from.
+    """
+    if config.patience == 0:
+        return list(range(len(users))), []
+    wanted, apart, n_apart = config.validation_share * len(users), set[str](), 0
+    everyone = sorted(set(users), key=lambda user: hashlib.sha256(f"{config.seed}:{user}".encode()).digest())
+    for user in everyone[:-1]:
+        if n_apart >= wanted:
+            break
+        apart.add(user)
+        n_apart += users.count(user)
+    kept = [place for place, user in enumerate(users) if user not in apart]
+    if not apart or len(kept) < MIN_TRAIN_ROWS:
+        raise DesignError(
+            f"{len(users)} rows of {len(everyone)} users leave {len(kept)} to learn from when some users are set apart "
+            f"to say when to stop; at least {MIN_TRAIN_ROWS} rows of two users are needed. Collect more, or set "
+            "patience to 0."
+        )
+    return kept, [place for place, user in enumerate(users) if user in apart]
 
 
 def longest_of(model: Any, config: TrainingConfig) -> int:
@@ -183,6 +211,19 @@ def arguments(config: TrainingConfig, checkpoints: Path, where: Machine) -> dict
         "seed": config.seed,
         "data_seed": config.seed,
         "dataloader_pin_memory": False,
+        **(_watching(config) if config.patience else {}),
+    }
+
+
+def _watching(config: TrainingConfig) -> dict[str, Any]:
+    """The loss of the rows set apart, at every checkpoint; the best checkpoint outlives its successors."""
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": config.checkpoint_every,
+        "per_device_eval_batch_size": config.batch_size,
+        "prediction_loss_only": True,
+        "metric_for_best_model": "loss",
+        "greater_is_better": False,
     }
 
 
@@ -191,21 +232,47 @@ def lora(config: TrainingConfig, task_type: str = "CAUSAL_LM") -> LoraConfig:
     return LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type=task_type)
 
 
-def fit(trainer: Any, job: Job, batches: Sequence[Sequence[Tokens]], *, n_rows: int, n_too_long: int) -> Trained:
+def fit(
+    trainer: Any,
+    job: Job,
+    batches: Sequence[Sequence[Countable]],
+    *,
+    n_rows: int,
+    n_too_long: int,
+    dropped: Mapping[str, int] | None = None,
+) -> Trained:
     """Run the trainer to its end, from the last whole checkpoint if there is one, and leave the adapter in job.run.
 
-    `batches` are the rows of every step in order; they are counted for the speed. Raises RunError when the loss is no
+    `batches` are the rows of every step in order; they are counted for the speed. With patience the trainer needs an
+    eval_dataset, and the checkpoint of the least held-out loss becomes the adapter. Raises RunError when a loss is no
     number or zero.
     """
-    reporter = Reporter(batches, job.on_step, job.stop_asked)
+    patience = job.config.patience
+    reporter = Reporter(batches, job.on_step, job.stop_asked, patience)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
-    trainer.train(resume_from_checkpoint=last_checkpoint(job.run.checkpoints))
+    newest = last_checkpoint(job.run.checkpoints)
+    state = state_of(Path(newest)) if newest else None
+    if state is None or not is_exhausted(state["log_history"], patience):
+        trainer.train(resume_from_checkpoint=newest)
+        state = {name: getattr(trainer.state, name) for name in ("global_step", "max_steps", "log_history")}
     if reporter.failure:
         raise RunError(reporter.failure)
+    best = best_step(state["log_history"]) if patience else None
     if not reporter.stopped:
+        if best is not None:
+            trainer.model.load_adapter(str(job.run.checkpoints / f"checkpoint-{best}"), trainer.model.active_adapter)
         save_adapter(trainer, job.run)
-    return Trained(trainer.state.global_step, trainer.state.max_steps, reporter.stopped, n_rows, n_too_long)
+    return Trained(
+        steps=state["global_step"],
+        total=state["max_steps"],
+        stopped=reporter.stopped,
+        n_rows=n_rows,
+        n_too_long=n_too_long,
+        best_step=best,
+        heldout_loss=least_loss(state["log_history"]) if patience else None,
+        dropped=dropped,
+    )
 
 
 def batch_plan(lengths: Sequence[int], batch_size: int, epochs: int, seed: int) -> list[list[int]]:
@@ -227,93 +294,6 @@ def batch_plan(lengths: Sequence[int], batch_size: int, epochs: int, seed: int) 
 
 def _cut(places: Sequence[int], size: int) -> list[list[int]]:
     return [list(places[first : first + size]) for first in range(0, len(places), size)]
-
-
-class Reporter(TrainerCallback):
-    """Tells every step, stops when asked or when the loss is no longer a usable number."""
-
-    def __init__(
-        self, batches: Sequence[Sequence[Tokens]], on_step: Callable[[Step], None], stop_asked: Callable[[], bool]
-    ) -> None:
-        self.all_tokens = [sum(len(row.input_ids) for row in batch) for batch in batches]
-        self.targets = [sum(row.n_targets for row in batch) for batch in batches]
-        self.on_step, self.stop_asked = on_step, stop_asked
-        self.ends: deque[float] = deque(maxlen=SPEED_WINDOW + 1)
-        self.stopped = False
-        self.failure = ""
-
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.ends.append(time.perf_counter())
-
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.ends.append(time.perf_counter())
-        if self.stop_asked() and state.global_step < state.max_steps:
-            self.stopped = control.should_save = control.should_training_stop = True
-
-    def on_log(
-        self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **kwargs: Any
-    ) -> None:
-        if logs is None or "loss" not in logs:
-            return
-        loss = float(logs["loss"])
-        if not math.isfinite(loss) or loss == 0.0:
-            self.failure = (
-                f"the loss was {loss} at step {state.global_step}, which is no usable number, so training stopped; "
-                "lower the learning rate, or look for empty texts in the training set"
-            )
-            control.should_training_stop = True
-            control.should_save = False
-            return
-        self.on_step(self._step(state, loss, logs))
-
-    def _step(self, state: TrainerState, loss: float, logs: Mapping[str, Any]) -> Step:
-        step, total, n_recent = state.global_step, state.max_steps, len(self.ends) - 1
-        per_second = 1 / max(self.ends[-1] - self.ends[0], 1e-9)
-        recent = slice(max(step - n_recent, 0), step)
-        return Step(
-            step,
-            total,
-            loss,
-            float(logs["learning_rate"]),
-            sum(self.all_tokens[recent]) * per_second,
-            sum(self.targets[recent]) * per_second,
-            (total - step) / (n_recent * per_second),
-            memory_mb(),
-            {name: float(value) for name, value in logs.items() if name not in _TOLD and _is_number(value)},
-        )
-
-
-_TOLD = frozenset({"loss", "learning_rate", "epoch", "step"})
-
-
-def memory_mb() -> float:
-    """What this process holds now: of the accelerator's memory where it trains there, else resident, in MiB."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return psutil.Process().memory_info().rss / 2**20
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def last_checkpoint(checkpoints: Path) -> str | None:
-    """The newest checkpoint that was written to its end; half-written ones, left by a kill, are removed."""
-    steps = {int(folder.name.split("-")[1]): folder for folder in checkpoints.glob("checkpoint-*")}
-    for step in sorted(steps, reverse=True):
-        if _is_whole(steps[step]):
-            return str(steps[step])
-        shutil.rmtree(steps[step])
-    return None
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """The trainer's state is the last file it writes."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def save_adapter(trainer: Any, run: RunFolder) -> None:

@@ -18,7 +18,8 @@ import psutil
 
 from organism.config import Workspace
 from organism.errors import OrganismError
-from organism.optimize.runs import RunFolder, Status, append_line, why_the_disk, write_json
+from organism.optimize.drops import Reason, in_words
+from organism.optimize.runs import RunFolder, Status, append_line, why_the_disk, why_the_memory, write_json
 from organism.records import RunStatus
 
 ENVIRONMENT = {
@@ -67,7 +68,7 @@ class Worker:
         from organism.optimize.training import Job, Machine, Step, machine
 
         recipe = import_module(f"organism.optimize.recipes.{self.run.recipe()}")
-        environment = self.run.environment() or _remember(self.run, machine(config)._asdict())
+        environment = self.run.environment() or _remember(self.run, machine(config, base)._asdict())
         where = Machine(**environment["machine"])
 
         def on_step(step: Step) -> None:
@@ -123,8 +124,11 @@ def _evaluation_of(recipe: ModuleType) -> Callable[..., bool]:
 
 def _finished(run: RunFolder) -> str:
     trained = run.trained() or {}
-    too_long = f" ({trained['n_too_long']} were too long and left out)" if trained.get("n_too_long") else ""
-    return f"Trained on {trained.get('n_rows', 'all')} rows{too_long} and evaluated"
+    left_out = in_words(trained.get("dropped") or {Reason.TOO_LONG: trained.get("n_too_long", 0)})
+    said = f"Trained on {trained.get('n_rows', 'all')} rows" + (f" ({left_out}: left out)" if left_out else "")
+    if trained.get("best_step"):
+        said += f", kept as of step {trained['best_step']}, the best of {trained['steps']} on rows set apart"
+    return f"{said}, and evaluated"
 
 
 def _remember(run: RunFolder, where: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +161,8 @@ def main(folder: Path) -> int:
         worker.say(state=RunStatus.FAILED, message=why_the_disk(error, worker.run.path))
         raise
     except Exception as error:
-        worker.say(state=RunStatus.FAILED, message=f"{type(error).__name__}: {error}. The whole story is in log.txt.")
+        told = why_the_memory(error, worker.run) or f"{type(error).__name__}: {error}. The whole story is in log.txt."
+        worker.say(state=RunStatus.FAILED, message=told)
         raise
     return 0
 

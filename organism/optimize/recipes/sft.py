@@ -18,8 +18,9 @@ import trl
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, set_seed
 
-from organism.errors import ModelError
+from organism.errors import DesignError, ModelError
 from organism.optimize.configs import SftConfig
+from organism.optimize.drops import sift
 from organism.optimize.runs import Example
 from organism.optimize.training import (
     IGNORED,
@@ -30,10 +31,11 @@ from organism.optimize.training import (
     arguments,
     batch_plan,
     fit,
-    fitting,
     load_base,
     longest_of,
     lora,
+    set_apart,
+    settle,
     tokenized,
 )
 
@@ -41,19 +43,53 @@ from organism.optimize.training import (
 def train(job: Job) -> Trained:
     """Train an adapter and leave it in the run's folder; goes on from the last whole checkpoint if there is one.
 
+    Raises what `imitate` raises.
+    """
+    return imitate(job, job.run.examples())
+
+
+def imitate(job: Job, examples: Sequence[Example], trainer_class: type[trl.SFTTrainer] | None = None) -> Trained:
+    """Train an adapter that writes these completions, with replay where the settings ask for it.
+
     Raises DesignError when too few rows can be used, ModelError when the base cannot be loaded, and
     RunError when the loss is no number or zero.
     """
-    torch.set_num_threads(job.where.threads)
-    examples, config = job.run.examples(), job.config
-    model, tokenizer = load_base(job.base)
-    rows = tokenized([*examples, *replay_rows(job.base, len(examples), config)], tokenizer)
-    usable = fitting(rows, [len(row.input_ids) for row in rows], longest_of(model, config))
+    settle(job.where)
+    config = job.config
+    model, tokenizer = load_base(job.base, job.where)
+    longest = longest_of(model, config)
+    learned, watched = set_apart([example.user_key for example in examples], config)
+    own = [examples[place] for place in learned]
+    own += replay_rows(job.base, len(own), config)
+    rows = tokenized(own, tokenizer)
+    sifted = sift(own, [len(row.input_ids) for row in rows], longest)
+    usable = [rows[place] for place in sifted.places]
     plan = batch_plan([len(row.input_ids) for row in usable], config.batch_size, config.epochs, config.seed)
     batches = [[usable[place] for place in batch] for batch in plan]
-    ordered = [row for batch in batches for row in batch]
-    trainer = build_trainer(model, tokenizer, ordered, config, job.run.checkpoints, job.where)
-    return fit(trainer, job, batches, n_rows=len(usable), n_too_long=len(rows) - len(usable))
+    trainer = build_trainer(
+        model,
+        tokenizer,
+        [row for batch in batches for row in batch],
+        config,
+        job.run.checkpoints,
+        job.where,
+        trainer_class or Trainer,
+        watched=watched_rows([examples[place] for place in watched], tokenizer, longest),
+    )
+    return fit(trainer, job, batches, n_rows=len(usable), n_too_long=sifted.n_too_long, dropped=sifted.dropped)
+
+
+def watched_rows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, longest: int) -> list[Tokens]:
+    """The rows whose loss says when to stop: those that fit, alike in length, so that padding is little."""
+    if not examples:
+        return []
+    rows = [row for row in tokenized(examples, tokenizer) if len(row.input_ids) <= longest]
+    if not rows:
+        raise DesignError(
+            f"none of the {len(examples)} rows set apart to say when to stop fits into {longest} tokens; "
+            "raise max_length, or set patience to 0"
+        )
+    return sorted(rows, key=lambda row: len(row.input_ids))
 
 
 def replay_rows(base: Path, n_rows: int, config: SftConfig) -> list[Example]:
@@ -82,8 +118,14 @@ class Trainer(trl.SFTTrainer):
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.args.bf16):
             hidden = inner.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
             logits = inner.get_output_embeddings()(hidden[targets])
-        loss = F.cross_entropy(logits.float(), labels[targets], reduction="sum")
+        loss = self.summed(logits.float(), labels, targets, inputs)
         return loss / (targets.sum() if num_items_in_batch is None else num_items_in_batch)
+
+    def summed(
+        self, logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, inputs: dict[str, Any]
+    ) -> torch.Tensor:
+        """The cross-entropy of all targets; logits are (n_targets, vocabulary), labels and targets (rows, width)."""
+        return F.cross_entropy(logits, labels[targets], reduction="sum")
 
 
 def build_trainer(
@@ -94,15 +136,21 @@ def build_trainer(
     checkpoints: Path,
     where: Machine,
     trainer_class: type[trl.SFTTrainer] = Trainer,
+    *,
+    watched: Sequence[Tokens] = (),
 ) -> trl.SFTTrainer:
-    """A trainer that takes the rows in this order, batch_size at a time, once."""
+    """A trainer that takes the rows in this order, batch_size at a time, once; `watched` say when to stop."""
     set_seed(config.seed)
     asked = trl.SFTConfig(
         **arguments(config, checkpoints, where),
         max_length=config.max_length,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    dataset = Dataset.from_list([row._asdict() for row in rows])
     return trainer_class(
-        model=model, args=asked, train_dataset=dataset, processing_class=tokenizer, peft_config=lora(config)
+        model=model,
+        args=asked,
+        train_dataset=Dataset.from_list([row._asdict() for row in rows]),
+        eval_dataset=Dataset.from_list([row._asdict() for row in watched]) if watched else None,
+        processing_class=tokenizer,
+        peft_config=lora(config),
     )

@@ -1,10 +1,11 @@
 """A run is a folder: written whole, read back equal, and a broken one says so."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from organism.errors import DesignError, RunError
 from organism.optimize.configs import SftConfig
@@ -17,6 +18,7 @@ from organism.optimize.runs import (
     read_lines,
     training_steps,
     why_the_disk,
+    why_the_memory,
     write_json,
 )
 from organism.records import FactCheck, RunStatus
@@ -98,3 +100,12 @@ def test_equal_settings_have_equal_ids_and_a_change_changes_it() -> None:
     assert SftConfig().id == SftConfig.from_dict(json.loads(json.dumps({"epochs": 3}))).id
     assert SftConfig().id != SftConfig(seed=1).id
     SftConfig().check()
+
+
+def test_memory_that_was_not_enough_is_a_sentence_that_names_what_to_shrink(tmp_path: Path) -> None:
+    run = make_run_folder(tmp_path / "run", {"recipe": "sft", "config": asdict(SftConfig(batch_size=32))}, [], [])
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**16)
+    for error in (caught.value, MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")):
+        assert "shrink batch_size (now 32), max_length (now 640) or lora_r (now 16)" in str(why_the_memory(error, run))
+    assert why_the_memory(RuntimeError("shapes do not fit"), run) is None

@@ -52,5 +52,7 @@ def test_replay_without_rows_to_replay_says_so(tmp_path: Path) -> None:
 def test_rows_that_do_not_fit_are_counted_and_too_few_are_refused(tiny_base: Path, tmp_path: Path) -> None:
     rows = [*_examples(19), *(example._replace(prompt="word " * 200) for example in _examples(30))]
     run = make_run_folder(tmp_path / "run", {}, rows, [])
-    with pytest.raises(DesignError, match="19 of 49 training rows fit into 128 tokens"):
+    with pytest.raises(
+        DesignError, match=r"19 of 49 training rows can be learned from \(30 longer than .* now 128 tokens"
+    ):
         sft.train(Job(tiny_base, SftConfig(), run, CPU, lambda step: None, lambda: False, lambda sentence: None))
