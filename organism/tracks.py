@@ -196,11 +196,11 @@ def stop_sweep(store: Store, workspace: Workspace, sweep_id: str) -> int:
 
 
 def wait_for_sweep(store: Store, sweep_id: str, on_progress: OnProgress | None = None, poll: float = 0.5) -> None:
-    """Wait until every run of a sweep has ended; a supervisor must be at work."""
+    """Wait until every run of a sweep has ended or was paused; a supervisor must be at work."""
     say = on_progress or _silent
     while True:
         runs = read_sweep_runs(store, sweep_id)
-        ended = runs["status"].isin(FINISHED)
+        ended = runs["status"].isin({*FINISHED, RunStatus.PAUSED})
         at_work = runs.loc[~ended & (runs["status"] != RunStatus.QUEUED), "message"]
         say(float(ended.mean()), f"{int(ended.sum())} of {len(runs)} tracks ended. {' '.join(at_work.dropna())}")
         if ended.all():

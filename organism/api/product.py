@@ -14,6 +14,7 @@ from organism.api import (
     rewards,
     runs,
     signals,
+    tracks,
     validity,
     weights,
 )
@@ -32,6 +33,7 @@ ROUTERS = (
     off_policy.router,
     datasets.router,
     runs.router,
+    tracks.router,
     models.router,
     drafts.router,
     experiments.router,

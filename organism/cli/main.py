@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from organism import __version__
-from organism.cli import choices, commands, datasets, rewards, serve, signals, turns, validity, weights
+from organism.cli import choices, commands, datasets, rewards, serve, signals, tracks, turns, validity, weights
 from organism.cli.output import Result
 from organism.errors import DesignError, InputError, OrganismError
 from organism.wire import as_json
@@ -101,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     validity.add_to(reward)
     signals.add_to(reward)
     datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
+    tracks.add_to(group("tracks", "improvement tracks: recipes by reward designs by data cuts, side by side"))
     return parser
 
 

@@ -14,6 +14,7 @@ MAX_TRACKS = 24
 MAX_NAME = 80
 LIVE = "live"
 CUT_SETTINGS = ("max_rows", "max_rows_per_user", "since", "until", "min_reward", "variants", "answers", "regions")
+LISTS = ("variants", "answers", "regions")
 REWARD_IN_TRAINING = frozenset({Recipe.WEIGHTED, Recipe.BEST_OF_N, Recipe.GRPO})
 """Recipes that ask the reward design while they train, whichever rows they start from."""
 
@@ -78,14 +79,9 @@ class SweepPlan:
             raise InputError(
                 f"the name {self.name[:40]!r} is no name of tracks; give one line of 1 to {MAX_NAME} letters"
             )
-        for what, found in (
-            ("recipe", self.recipes),
-            ("design", self.designs),
-            ("cut", self.cuts),
-            ("seed", self.seeds),
-        ):
-            if not found:
-                raise InputError(f"tracks need at least one {what}; none was given")
+        for what in ("recipes", "designs", "cuts", "seeds"):
+            if not getattr(self, what):
+                raise InputError(f"tracks were asked for without any {what}; give at least one")
         if judges := [recipe for recipe in self.recipes if RECIPES[recipe].makes is not Role.WRITER]:
             raise DesignError(
                 f"the recipe '{judges[0]}' makes a judge, which writes no drafts to compare; "
@@ -152,18 +148,22 @@ def cut_from_words(words: str) -> Cut:
 
     Raises InputError for a word without a value, or a setting that no cut has.
     """
+    settings = settings_from_words([word for word in words.split(",") if word])
+    return _cut({name: str(value).split("+") if name in LISTS else value for name, value in settings.items()})
+
+
+def settings_from_words(words: Iterable[str]) -> dict[str, Any]:
+    """Settings from NAME=VALUE, numbers as numbers; raises InputError for a word without a value."""
     settings: dict[str, Any] = {}
-    for word in filter(None, words.split(",")):
-        name, equals, value = word.strip().partition("=")
-        if not equals or not value:
-            raise InputError(f"the cut {words!r} gives {name!r} no value; write it as max_rows=100,min_reward=0.6")
-        settings[name] = _value(name, value)
-    return _cut(settings)
+    for word in words:
+        name, _, value = word.strip().partition("=")
+        if not name or not value:
+            raise InputError(f"{word!r} gives no value; write it as NAME=VALUE, for example max_rows=100")
+        settings[name] = _value(value)
+    return settings
 
 
-def _value(name: str, text: str) -> Any:
-    if name in ("variants", "answers", "regions"):
-        return text.split("+")
+def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -99,15 +99,16 @@ def read_active_runs(store: Store) -> list[TrainingRun]:
 
 
 def find_twin(cursor: Cursor, run: TrainingRun) -> str | None:
-    """The id of an active run with the same rows and the same settings, if there is one."""
+    """The id of an active run with the same rows, settings and reward design, if there is one."""
     found = cursor.execute(
         """
         SELECT r.run_id, r.config::VARCHAR FROM training_runs r
         JOIN datasets d USING (dataset_id)
         WHERE r.loop_id = ? AND r.run_id <> ? AND r.recipe = ? AND r.status IN ('queued', 'running', 'evaluating')
             AND d.content_hash = (SELECT content_hash FROM datasets WHERE dataset_id = ?)
+            AND r.reward_design_id IS NOT DISTINCT FROM ?
         """,
-        [run.loop_id, run.run_id, run.recipe, run.dataset_id],
+        [run.loop_id, run.run_id, run.recipe, run.dataset_id, run.reward_design_id],
     ).fetchall()
     return next((run_id for run_id, config in found if json.loads(config) == run.config), None)
 
