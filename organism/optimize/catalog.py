@@ -34,7 +34,7 @@ class RecipeCard(NamedTuple):
     learns_from: str
     kind: DatasetKind
     basis: str
-    makes: Role
+    makes: Role | None
     knobs: tuple[Knob, ...]
     presets: Mapping[Preset, Sizing]
 
@@ -56,6 +56,25 @@ REPLAY = Knob(
     (0.0, 0.1, 0.2, 0.3, 0.5),
 )
 
+BETA = Knob(
+    "beta",
+    "Hold to the base (beta)",
+    "Higher keeps the model nearer to its base; lower lets preferences move it further.",
+    (0.02, 0.05, 0.1, 0.3, 1.0),
+)
+IMITATION = Knob(
+    "imitation",
+    "Also imitate the chosen text",
+    "0 learns the difference only; 1 counts writing the chosen text as much as preferring it.",
+    (0.0, 0.1, 0.3, 1.0),
+)
+UNDESIRABLE = Knob(
+    "undesirable_share",
+    "Weight of the rejected rows",
+    "The share of the loss that rejected drafts make up, however many there are.",
+    (0.3, 0.5, 0.7),
+)
+
 SFT = RecipeCard(
     recipe=Recipe.SFT,
     title="Imitate expert edits",
@@ -72,7 +91,96 @@ SFT = RecipeCard(
     },
 )
 
-RECIPES: dict[Recipe, RecipeCard] = {card.recipe: card for card in (SFT,)}
+SHARPNESS = Knob(
+    "sharpness",
+    "How much the reward decides",
+    "0 makes all texts count alike, 1 counts each by its reward, more lets the best rewarded ones decide.",
+    (0.0, 0.5, 1.0, 2.0, 4.0),
+)
+N_DRAFTS = Knob("n_drafts", "Drafts per prompt", "More drafts find a better best one, and take longer.", (2, 4, 8, 16))
+TEMPERATURE = Knob("temperature", "Variety", "How far the drafts of one prompt may differ.", (0.5, 0.8, 1.0, 1.2))
+
+WEIGHTED = RecipeCard(
+    recipe=Recipe.WEIGHTED,
+    title="Imitate edits by reward",
+    sentence="Reward-weighted fine-tuning: the more the design values an expert's text, the more the model learns from it.",
+    learns_from="drafts that experts edited or accepted, weighed by the reward design",
+    kind=DatasetKind.SFT,
+    basis="expert",
+    makes=Role.WRITER,
+    knobs=(SHARPNESS, PASSES, RATE, REPLAY),
+    presets={
+        Preset.QUICK: Sizing(100, 60, {"epochs": 2}),
+        Preset.SOLID: Sizing(400, 300, {}),
+        Preset.CAREFUL: Sizing(1000, 300, {"epochs": 4, "replay_share": 0.2, "patience": 3}),
+    },
+)
+
+BEST_OF_N = RecipeCard(
+    recipe=Recipe.BEST_OF_N,
+    title="Imitate the best of several drafts",
+    sentence="Rejection sampling: the model drafts each prompt several times and learns the draft that the design rewards most.",
+    learns_from="its own drafts, scored by the reward design against what experts kept",
+    kind=DatasetKind.SFT,
+    basis="expert",
+    makes=Role.WRITER,
+    knobs=(N_DRAFTS, TEMPERATURE, PASSES, RATE),
+    presets={
+        Preset.QUICK: Sizing(60, 60, {"epochs": 2}),
+        Preset.SOLID: Sizing(200, 300, {}),
+        Preset.CAREFUL: Sizing(400, 300, {"n_drafts": 8, "patience": 3}),
+    },
+)
+
+DPO = RecipeCard(
+    recipe=Recipe.DPO,
+    title="Prefer the edit over the draft",
+    sentence="Direct preference optimization: the model learns to find the better of two texts likelier.",
+    learns_from="pairs: an expert's edit over the draft, or a draft with a higher reward over a lower one",
+    kind=DatasetKind.PREFERENCE,
+    basis="expert",
+    makes=Role.WRITER,
+    knobs=(PASSES, RATE, CAPACITY, BETA, IMITATION),
+    presets={
+        Preset.QUICK: Sizing(100, 60, {"epochs": 1}),
+        Preset.SOLID: Sizing(400, 300, {"epochs": 1}),
+        Preset.CAREFUL: Sizing(1000, 300, {"epochs": 2}),
+    },
+)
+
+KTO = RecipeCard(
+    recipe=Recipe.KTO,
+    title="Learn from thumbs",
+    sentence="Kahneman-Tversky optimization: the model learns from single drafts that people took or rejected.",
+    learns_from="accepts and rejects as they are, no pairs needed; what an expert made of an edited draft is an accept",
+    kind=DatasetKind.UNPAIRED,
+    basis="expert",
+    makes=Role.WRITER,
+    knobs=(PASSES, RATE, CAPACITY, BETA, UNDESIRABLE),
+    presets={
+        Preset.QUICK: Sizing(200, 60, {"epochs": 1}),
+        Preset.SOLID: Sizing(800, 300, {"epochs": 1}),
+        Preset.CAREFUL: Sizing(2000, 300, {"epochs": 2}),
+    },
+)
+
+REWARD_MODEL = RecipeCard(
+    recipe=Recipe.REWARD_MODEL,
+    title="Train a judge",
+    sentence="Reward model: a judge learns from what people preferred. It grades drafts and never writes one.",
+    learns_from="pairs: an expert's edit over the draft, a blind vote, or a higher reward over a lower one",
+    kind=DatasetKind.PREFERENCE,
+    basis="expert",
+    makes=Role.JUDGE,
+    knobs=(PASSES, RATE, CAPACITY),
+    presets={
+        Preset.QUICK: Sizing(200, 60, {"epochs": 1}),
+        Preset.SOLID: Sizing(600, 300, {}),
+        Preset.CAREFUL: Sizing(1500, 300, {"epochs": 4, "patience": 3}),
+    },
+)
+
+RECIPES: dict[Recipe, RecipeCard] = {card.recipe: card for card in (SFT, WEIGHTED, BEST_OF_N, DPO, KTO, REWARD_MODEL)}
 
 
 def find_recipe(name: str) -> RecipeCard:

@@ -86,7 +86,79 @@ class SftConfig(TrainingConfig):
     BOUNDS: ClassVar[Bounds] = {**TrainingConfig.BOUNDS, "replay_share": (0.0, 0.9)}
 
 
-CONFIGS: dict[Recipe, type[TrainingConfig]] = {Recipe.SFT: SftConfig}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpoConfig(TrainingConfig):
+    """Preferences by pairs: `beta` holds the model to its base; `imitation` weighs also learning to write the chosen.
+
+    `batch_size` counts pairs, each of which is two texts.
+    """
+
+    learning_rate: float = 1e-3
+    batch_size: int = 8
+    beta: float = 0.1
+    imitation: float = 0.0
+
+    BOUNDS: ClassVar[Bounds] = {**TrainingConfig.BOUNDS, "beta": (1e-3, 10.0), "imitation": (0.0, 100.0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KtoConfig(TrainingConfig):
+    """Preferences by thumbs: `beta` holds the model to its base; `undesirable_share` of the loss are rejected rows.
+
+    A batch has two rows at least, since what a neighbor wrote measures how far the model has drifted.
+    """
+
+    learning_rate: float = 1e-3
+    beta: float = 0.1
+    undesirable_share: float = 0.5
+
+    BOUNDS: ClassVar[Bounds] = {
+        **TrainingConfig.BOUNDS,
+        "batch_size": (2, 256),
+        "beta": (1e-3, 10.0),
+        "undesirable_share": (0.05, 0.95),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardModelConfig(TrainingConfig):
+    """A judge from preferences; `centering` pulls its rewards toward a mean of zero. `batch_size` counts pairs."""
+
+    epochs: int = 2
+    learning_rate: float = 1e-3
+    batch_size: int = 8
+    centering: float = 0.01
+
+    BOUNDS: ClassVar[Bounds] = {**TrainingConfig.BOUNDS, "centering": (0.0, 10.0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedConfig(SftConfig):
+    """Imitation by reward: each text counts as its reward to the power of `sharpness`; 0 makes all count alike."""
+
+    sharpness: float = 1.0
+
+    BOUNDS: ClassVar[Bounds] = {**SftConfig.BOUNDS, "sharpness": (0.0, 20.0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestOfNConfig(SftConfig):
+    """Rejection sampling: `n_drafts` a prompt are sampled at `temperature`, and the best one is imitated."""
+
+    n_drafts: int = 4
+    temperature: float = 0.8
+
+    BOUNDS: ClassVar[Bounds] = {**SftConfig.BOUNDS, "n_drafts": (2, 64), "temperature": (0.05, 2.0)}
+
+
+CONFIGS: dict[Recipe, type[TrainingConfig]] = {
+    Recipe.SFT: SftConfig,
+    Recipe.WEIGHTED: WeightedConfig,
+    Recipe.BEST_OF_N: BestOfNConfig,
+    Recipe.DPO: DpoConfig,
+    Recipe.KTO: KtoConfig,
+    Recipe.REWARD_MODEL: RewardModelConfig,
+}
 """The settings of each recipe."""
 
 
