@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from organism.errors import DesignError
-from organism.records import ModelVersion, new_id
+from organism.records import ModelVersion, Role, new_id
 from organism.store.database import Cursor, Store
 from organism.store.evaluations import read_evaluation
 from organism.store.model_versions import (
@@ -63,6 +63,7 @@ def register_version(
     run_id: str | None = None,
     dataset_id: str | None = None,
     reward_design_id: str | None = None,
+    role: Role = Role.WRITER,
     now: datetime,
 ) -> ModelVersion:
     """Add a version that was made elsewhere; raises DesignError when the loop has one with this name."""
@@ -76,6 +77,7 @@ def register_version(
         dataset_id=dataset_id,
         reward_design_id=reward_design_id,
         created_at=now,
+        role=role,
     )
     if name in set(read_versions(store, loop_id)["name"]):
         raise DesignError(f"this loop already has a model version named '{name}'; choose another name")
@@ -103,11 +105,17 @@ def promote(
     force: bool = False,
 ) -> Moved:
     """Point the alias at a version. Raises DesignError when its facts got worse than the margin, or were never
-    measured, unless forced; the reason then says so. Promoting what is live already adds no event.
+    measured, unless forced; the reason then says so. A judge is refused even then. Promoting what is live already
+    adds no event.
     """
     version = read_version(store, model_version_id)
     if version.loop_id != loop_id:
         raise DesignError(f"version '{version.name}' belongs to another loop; promote one of this loop's versions")
+    if version.role is Role.JUDGE:
+        raise DesignError(
+            f"version '{version.name}' is a judge: it grades drafts and cannot write one, so it never goes live; "
+            "promote a version that writes, and use the judge in evaluations, rlaif or grpo"
+        )
     objection = None if version.adapter_path is None else _objection(store, version, facts_margin)
     if objection and not force:
         raise DesignError(objection)

@@ -18,7 +18,7 @@ from organism.deploy.flow import (
     version_by_name,
 )
 from organism.errors import DesignError, InputError
-from organism.records import ModelVersion, new_id
+from organism.records import ModelVersion, Role, new_id
 from organism.store.database import Store
 from organism.store.evaluations import EvalRun, insert_evaluation
 from organism.store.loops import ensure_loop
@@ -109,6 +109,16 @@ def test_the_base_needs_no_evaluation_and_promoting_what_is_live_adds_no_event(s
     _promote(store, base)
     _promote(store, base)
     assert len(read_alias_events(store, loop_id)) == 1
+
+
+def test_a_judge_never_goes_live_even_when_forced(store: Store, loop_id: str) -> None:
+    judge = register_version(
+        store, loop_id, name="judge-1", base_path="base", adapter_path="a/judge-1", role=Role.JUDGE, now=NOW
+    )
+    assert judge.role is Role.JUDGE
+    with pytest.raises(DesignError, match="'judge-1' is a judge: it grades drafts and cannot write one"):
+        _promote(store, judge, force=True)
+    assert live_version(store, loop_id) is None
 
 
 def test_versions_of_another_loop_are_refused(store: Store, register: Register) -> None:
