@@ -15,6 +15,8 @@ class Reason(StrEnum):
     EMPTY = "without a text"
     EQUAL = "with two equal texts"
     TOO_LONG = "longer than the model may read"
+    UNSCORED = "without a reward under the design"
+    WORTHLESS = "with a reward of 0"
 
 
 class Sifted(NamedTuple):
