@@ -1,7 +1,7 @@
 """Weights grow different animals: one history, three reward designs, three models that differ as they were meant to.
 
-`python -m bench.animals` makes one history (the demo's visits and the base's own drafts, answered by simulated experts of
-whom half write thoroughly, three in ten as the house does, two in ten tersely), fine-tunes the base by the recipe
+`python -m bench.animals` makes one history (the demo's visits and the base's own drafts, answered by simulated experts
+of whom half write thoroughly, three in ten as the house does, two in ten tersely), fine-tunes the base by the recipe
 `weighted` under a price, a performance and a quality design with three seeds each, measures all nine models on the
 same held-out experts, and draws docs/pictures/animals.png. `--draw` draws the kept figures again.
 
@@ -40,6 +40,7 @@ KEPT = Path(__file__).with_name("animals.json")
 HISTORY = Path(__file__).resolve().parent.parent / "data" / "scribe" / "history"
 SEEDS = (0, 1, 2)
 N_ROWS, N_HELDOUT = 400, 200
+SHARPNESS = 8.0
 LIMIT_S = 30 * 60
 FEWER_TOKENS, MORE_KEPT = 0.15, 0.05
 
@@ -186,7 +187,7 @@ def measure() -> dict[str, Any]:
                     loop_id,
                     Recipe.WEIGHTED,
                     Preset.SOLID,
-                    changes={"seed": seed, "eval_rows": N_HELDOUT},
+                    changes={"seed": seed, "eval_rows": N_HELDOUT, "sharpness": SHARPNESS},
                     design=design,
                     max_rows=N_ROWS,
                     now=utcnow(),
@@ -223,8 +224,7 @@ def _ratio(rows: list[dict[str, Any]], above: str, below: str | None) -> tuple[f
     tops = [row[above] for row in rows]
     ones = [1 if below is None else row[below] for row in rows]
     found = paired_bootstrap([0] * len(rows), ones, tops, ones, users, rng=np.random.default_rng(0))
-    assert found.estimate is not None and found.low is not None and found.high is not None
-    return found.estimate, found.low, found.high
+    return found.estimate or 0.0, found.low or 0.0, found.high or 0.0
 
 
 def _contrasts(rows: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
