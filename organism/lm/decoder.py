@@ -3,8 +3,9 @@
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from transformers import (
@@ -16,37 +17,39 @@ from transformers import (
 
 from organism.errors import ModelError
 from organism.lm.llama import Llama, supports
+from organism.lm.writing import Task, Written, write_by_llama, write_by_transformers
 
 OnBatch = Callable[[int, int], None]
 
 
 class Generation(NamedTuple):
-    """One drafted text. seconds runs from the start of its batch to its own last token."""
+    """One drafted text. seconds runs from the start of its batch to its own last token.
+
+    token_ids are those that were written, the end token included; a stream keeps none.
+    """
 
     text: str
     prompt_tokens: int
     output_tokens: int
     finish_reason: str
     seconds: float
-
-
-class _Batch(NamedTuple):
-    """Left-padded prompts: token ids and a mask that is true on real tokens, both (rows, longest prompt)."""
-
-    ids: torch.Tensor
-    real: torch.Tensor
+    token_ids: tuple[int, ...] = ()
 
 
 class Decoder:
     """A causal language model with its chat template, ready to draft."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> None:
+        model = model.to(dtype).eval()
         self.tokenizer = tokenizer
         self.end_id: int = tokenizer.eos_token_id
-        self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id
         self.n_positions: int = model.config.max_position_embeddings
-        self._llama = Llama(model, dtype) if supports(model.config) else None
-        self._model = model.to(dtype).eval()
+        self._more_ends = _ends(model)
+        self._writer: Callable[[Task, int], Iterator[Written]]
+        if supports(model.config):
+            self._writer = partial(write_by_llama, Llama(model, dtype))
+        else:
+            self._writer = partial(write_by_transformers, model)
 
     @classmethod
     def from_folder(
@@ -95,13 +98,17 @@ class Decoder:
         """
         encoded = [self._encode(prompt) for prompt in prompts]
         by_length = sorted(range(len(encoded)), key=lambda place: len(encoded[place]))
+        noise = _noise(by_length, seed, max_new_tokens) if temperature > 0 else None
+        task = self._task([encoded[place] for place in by_length], max_new_tokens, temperature, noise)
+        tokens: list[list[int]] = [[] for _ in encoded]
         drafted: dict[int, Generation] = {}
-        for first in range(0, len(by_length), batch_size):
-            places = by_length[first : first + batch_size]
-            noise = _noise(places, seed, max_new_tokens) if temperature > 0 else None
-            rows = self._draft([encoded[place] for place in places], max_new_tokens, temperature, noise)
-            drafted.update(zip(places, rows, strict=True))
-            if on_batch is not None:
+        for written in self._writer(task, batch_size):
+            place = by_length[written.prompt]
+            tokens[place].append(written.token)
+            if written.seconds is None:
+                continue
+            drafted[place] = self._generation(tokens[place], len(encoded[place]), written.seconds)
+            if on_batch is not None and (len(drafted) % batch_size == 0 or len(drafted) == len(encoded)):
                 on_batch(len(drafted), len(encoded))
         return [drafted[place] for place in range(len(encoded))]
 
@@ -121,23 +128,15 @@ class Decoder:
         started = time.perf_counter()
         ids = self._encode(prompt)
         noise = _noise([0], seed, max_new_tokens) if temperature > 0 else None
-        written: list[int] = []
-        shown, has_ended = "", False
-        for token in self._steps(self._batch([ids]), max_new_tokens, temperature, noise):
-            if has_ended := int(token) == self.end_id:
-                break
-            written.append(int(token))
-            text = self.tokenizer.decode(written, skip_special_tokens=True)
-            if not text.endswith("\ufffd"):  # a character whose bytes are not all here yet
+        tokens: list[int] = []
+        shown = ""
+        for written in self._writer(self._task([ids], max_new_tokens, temperature, noise), 1):
+            tokens.append(written.token)
+            text = self._text(tokens)
+            if len(text) > len(shown) and not text.endswith("\ufffd"):  # a character whose bytes are not all here yet
                 yield text[len(shown) :]
                 shown = text
-        return Generation(
-            text=shown,
-            prompt_tokens=len(ids),
-            output_tokens=len(written) + has_ended,
-            finish_reason="stop" if has_ended else "length",
-            seconds=time.perf_counter() - started,
-        )
+        return self._generation(tokens, len(ids), time.perf_counter() - started)._replace(text=shown)
 
     def _encode(self, prompt: str) -> list[int]:
         framed = self.tokenizer.apply_chat_template(
@@ -151,130 +150,44 @@ class Decoder:
             )
         return ids
 
-    def _batch(self, rows: Sequence[Sequence[int]]) -> _Batch:
-        width = max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), self.pad_id)
-        real = torch.zeros((len(rows), width), dtype=torch.bool)
-        for place, row in enumerate(rows):
-            ids[place, width - len(row) :] = torch.tensor(row)
-            real[place, width - len(row) :] = True
-        return _Batch(ids, real)
+    def _task(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, temperature: float, noise: torch.Tensor | None
+    ) -> Task:
+        def choose(logits: torch.Tensor, places: Sequence[int], steps: Sequence[int]) -> list[int]:
+            drawn = None if noise is None else noise[list(places), list(steps)].to(logits.device)
+            return _chosen(logits, temperature, drawn)
 
-    def _draft(
-        self,
-        rows: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        temperature: float,
-        noise: torch.Tensor | None,
-    ) -> list[Generation]:
-        started = time.perf_counter()
-        written: list[list[int]] = [[] for _ in rows]
-        ended: dict[int, float] = {}
-        for tokens in self._steps(self._batch(rows), max_new_tokens, temperature, noise):
-            for place, token in enumerate(tokens.tolist()):
-                if place in ended:
-                    continue
-                if token == self.end_id:
-                    ended[place] = time.perf_counter() - started
-                else:
-                    written[place].append(token)
-            if len(ended) == len(rows):
-                break
-        elapsed = time.perf_counter() - started
-        return [
-            Generation(
-                text=self.tokenizer.decode(written[place], skip_special_tokens=True),
-                prompt_tokens=len(row),
-                output_tokens=len(written[place]) + (place in ended),
-                finish_reason="stop" if place in ended else "length",
-                seconds=ended.get(place, elapsed),
-            )
-            for place, row in enumerate(rows)
-        ]
+        budgets = [min(max_new_tokens, self.n_positions - len(ids)) for ids in prompts]
+        return Task(prompts, budgets, self._more_ends | {self.end_id}, choose)
 
-    @torch.inference_mode()
-    def _steps(
-        self, batch: _Batch, max_new_tokens: int, temperature: float, noise: torch.Tensor | None
-    ) -> Iterator[torch.Tensor]:
-        """Yield the next token of every row, shape (rows,), until the budget is used up; the caller sees the end."""
-        n_steps = min(max_new_tokens, self.n_positions - batch.ids.shape[1])
-        reader = self._reader(batch, n_steps)
-        logits = reader.read_prompts()
-        for step in range(n_steps):
-            tokens = _choose(logits, temperature, None if noise is None else noise[:, step])
-            yield tokens
-            if step + 1 < n_steps:
-                logits = reader.read_tokens(tokens)
+    def _text(self, tokens: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
 
-    def _reader(self, batch: _Batch, n_steps: int) -> "_LlamaReader | _TransformersReader":
-        if self._llama is not None:
-            return _LlamaReader(self._llama, batch, n_steps)
-        return _TransformersReader(self._model, batch)
-
-
-class _LlamaReader:
-    """One batch being read by the plain Llama: the prompts first, then a token a row at a time."""
-
-    def __init__(self, llama: Llama, batch: _Batch, n_steps: int) -> None:
-        n_rows, self.end = batch.ids.shape
-        self.llama, self.batch = llama, batch
-        self.cache = llama.new_cache(n_rows, self.end + n_steps)
-        self.positions = batch.real.sum(1, keepdim=True)
-        self.padded = not bool(batch.real.all())
-        self.seen = torch.ones((n_rows, self.end + n_steps), dtype=torch.bool)
-        self.seen[:, : self.end] = batch.real
-
-    def read_prompts(self) -> torch.Tensor:
-        width = self.end
-        positions = (self.batch.real.long().cumsum(1) - 1).clamp(min=0)
-        causal = torch.ones((width, width), dtype=torch.bool).tril()
-        # A padding row must look at something, or its softmax is 0/0: it looks at itself.
-        mask = (causal & self.seen[:, None, None, :width]) | torch.eye(width, dtype=torch.bool)
-        return self.llama.next_logits(self.batch.ids, positions, self.cache, 0, mask)
-
-    def read_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        mask = self.seen[:, None, None, : self.end + 1] if self.padded else None
-        logits = self.llama.next_logits(tokens[:, None], self.positions, self.cache, self.end, mask)
-        self.positions, self.end = self.positions + 1, self.end + 1
-        return logits
-
-
-class _TransformersReader:
-    """The same for any other causal model, through transformers' own forward: slower, but knows every architecture."""
-
-    def __init__(self, model: PreTrainedModel, batch: _Batch) -> None:
-        self.model, self.batch = model, batch
-        self.real = batch.real.long()
-        self.past: Any = None
-
-    def read_prompts(self) -> torch.Tensor:
-        return self._read(self.batch.ids, (self.real.cumsum(1) - 1).clamp(min=0))
-
-    def read_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        positions = self.real.sum(1, keepdim=True)
-        self.real = torch.cat([self.real, torch.ones_like(self.real[:, :1])], dim=1)
-        return self._read(tokens[:, None], positions)
-
-    def _read(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        out = self.model(
-            input_ids=ids,
-            attention_mask=self.real,
-            position_ids=positions,
-            past_key_values=self.past,
-            use_cache=True,
+    def _generation(self, tokens: Sequence[int], prompt_tokens: int, seconds: float) -> Generation:
+        has_ended = tokens[-1] == self.end_id or tokens[-1] in self._more_ends
+        return Generation(
+            text=self._text(tokens[:-1] if has_ended else tokens),
+            prompt_tokens=prompt_tokens,
+            output_tokens=len(tokens),
+            finish_reason="stop" if has_ended else "length",
+            seconds=seconds,
         )
-        self.past = out.past_key_values
-        logits: torch.Tensor = out.logits[:, -1]
-        return logits
 
 
-def _choose(logits: torch.Tensor, temperature: float, noise: torch.Tensor | None) -> torch.Tensor:
+def _ends(model: PreTrainedModel) -> frozenset[int]:
+    """The tokens that end a text by the model's own word; some end in another one than their tokenizer says."""
+    said = model.generation_config.eos_token_id if model.generation_config is not None else None
+    return frozenset(said if isinstance(said, list) else () if said is None else (said,))
+
+
+def _chosen(logits: torch.Tensor, temperature: float, noise: torch.Tensor | None) -> list[int]:
     """The likeliest token a row, or, with uniform noise in [0, 1), the one the inverse distribution puts there."""
     if noise is None:
-        return logits.argmax(-1)
+        return logits.argmax(-1).tolist()
     cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
     tokens = torch.searchsorted(cumulative, noise[:, None] * cumulative[:, -1:], right=True)[:, 0]
-    return tokens.clamp(max=logits.shape[-1] - 1)
+    return tokens.clamp(max=logits.shape[-1] - 1).tolist()
 
 
 def _noise(places: Sequence[int], seed: int | None, n_steps: int) -> torch.Tensor:

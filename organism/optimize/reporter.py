@@ -53,10 +53,13 @@ class Reporter(TrainerCallback):
         on_step: Callable[[Step], None],
         stop_asked: Callable[[], bool],
         patience: int = 0,
+        *,
+        zero_fails: bool = True,
     ) -> None:
         self.all_tokens = [sum(len(row.input_ids) for row in batch) for batch in batches]
         self.targets = [sum(row.n_targets for row in batch) for batch in batches]
         self.on_step, self.stop_asked, self.patience = on_step, stop_asked, patience
+        self.zero_fails = zero_fails
         self.ends: deque[float] = deque(maxlen=SPEED_WINDOW + 1)
         self.told: Step | None = None
         self.stopped = False
@@ -79,7 +82,7 @@ class Reporter(TrainerCallback):
             return
         loss = float(logs["loss"])
         # A gradient that is no number has spoiled the weights already, whatever the loss before it was.
-        if not math.isfinite(loss) or loss == 0.0:
+        if not math.isfinite(loss) or (loss == 0.0 and self.zero_fails):
             self._fail(control, f"the loss was {loss} at step {state.global_step}")
         elif not math.isfinite(float(logs.get("grad_norm") or 0.0)):
             self._fail(control, f"the gradient was {logs['grad_norm']} at step {state.global_step}")

@@ -24,10 +24,10 @@ from transformers import (
 from organism.errors import DesignError, ModelError, RunError
 from organism.optimize.checkpoints import best_step, is_exhausted, last_checkpoint, least_loss, state_of
 from organism.optimize.configs import TrainingConfig
-from organism.optimize.framing import framed
 from organism.optimize.machines import Machine, machine, settle, usable_cores
 from organism.optimize.reporter import Countable, Reporter, Step
-from organism.optimize.runs import MIN_TRAIN_ROWS, Example, RunFolder
+from organism.optimize.runs import MIN_TRAIN_ROWS, RunFolder
+from organism.optimize.tokens import IGNORED, Tokens, tokenized
 
 __all__ = [
     "IGNORED",
@@ -52,20 +52,7 @@ __all__ = [
     "usable_cores",
 ]
 
-IGNORED = -100
 POOL_BATCHES = 8
-
-
-class Tokens(NamedTuple):
-    """One row as the model sees it; labels are IGNORED on the prompt. weight is how much it counts, 1 on average."""
-
-    input_ids: list[int]
-    labels: list[int]
-    weight: float = 1.0
-
-    @property
-    def n_targets(self) -> int:
-        return sum(label != IGNORED for label in self.labels)
 
 
 class Trained(NamedTuple):
@@ -133,17 +120,6 @@ def _held(where: Machine | None) -> dict[str, Any]:
         bnb_4bit_compute_dtype=torch.bfloat16 if where.bf16 else torch.float16,
     )
     return {"dtype": where.weights, "quantization_config": quantized, "device_map": {"": 0}}
-
-
-def tokenized(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Tokens]:
-    """Prompt in the chat template, then the final text and the end token; the prompt is not learned."""
-    heads = tokenizer(framed([row.prompt for row in examples], tokenizer), add_special_tokens=False).input_ids
-    tails = tokenizer([example.completion for example in examples], add_special_tokens=False).input_ids
-    end = tokenizer.eos_token_id
-    return [
-        Tokens([*head, *tail, end], [IGNORED] * len(head) + [*tail, end], row.weight)
-        for head, tail, row in zip(heads, tails, examples, strict=True)
-    ]
 
 
 def fitting(rows: Sequence[Any], lengths: Sequence[int], longest: int) -> list[Any]:
@@ -248,7 +224,9 @@ def fit(
     number or zero.
     """
     patience = job.config.patience
-    reporter = Reporter(batches, job.on_step, job.stop_asked, patience)
+    # Where a policy's gradient vanishes because all drafts earned the same, the loss is 0 and nothing is wrong.
+    zero_fails = getattr(trainer, "zero_loss_fails", True)
+    reporter = Reporter(batches, job.on_step, job.stop_asked, patience, zero_fails=zero_fails)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
     newest = last_checkpoint(job.run.checkpoints)

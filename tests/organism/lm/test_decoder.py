@@ -143,6 +143,14 @@ def test_a_generation_tells_tokens_and_how_it_ended(llama_dir: Path) -> None:
     assert 0 < ended.seconds < 30
 
 
+def test_the_tokens_of_a_generation_are_those_it_wrote(llama_dir: Path) -> None:
+    decoder = Decoder.from_folder(llama_dir)
+    for generation in decoder.generate(PROMPTS[:3], max_new_tokens=12, temperature=1.0, seed=4):
+        assert len(generation.token_ids) == generation.output_tokens
+        assert (generation.token_ids[-1] == decoder.end_id) == (generation.finish_reason == "stop")
+        assert decoder.tokenizer.decode(list(generation.token_ids), skip_special_tokens=True) == generation.text
+
+
 def test_progress_is_told_after_every_batch(llama_dir: Path) -> None:
     told: list[tuple[int, int]] = []
     Decoder.from_folder(llama_dir).generate(
