@@ -62,6 +62,8 @@ def weighed(
 class Trainer(sft.Trainer):
     """The loss on the targets, each row's times its weight."""
 
+    data_collator: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         collate = self.data_collator
