@@ -5,11 +5,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from organism.config import Workspace
+from organism.digest.designs_flow import find_design
 from organism.digest.flow import live_design
+from organism.digest.set_reading import find_set
 from organism.digest.training_set_flow import OnProgress, Preview, freeze, preview
 from organism.digest.training_settings import Basis, SetSettings
-from organism.optimize.catalog import RECIPES, RecipeCard, configured
-from organism.optimize.flow import LOCAL, start_run
+from organism.errors import DesignError, InputError
+from organism.optimize.catalog import RECIPES, RecipeCard, configured, find_preset, find_recipe
+from organism.optimize.flow import LOCAL, Estimate, estimate, estimate_ahead, named, start_run
+from organism.optimize.places import place_of
 from organism.records import DatasetKind, Preset, Recipe, RewardDesign
 from organism.store.database import Store
 
@@ -70,6 +74,92 @@ def launch(
         now=now,
     )
     return Launched(run_id, learned, judged)
+
+
+def foresee(
+    store: Store,
+    workspace: Workspace,
+    loop_id: str,
+    recipe: Recipe,
+    preset: Preset = Preset.SOLID,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    dataset_id: str | None = None,
+    design: RewardDesign | None = None,
+    max_rows: int | None = None,
+) -> Estimate:
+    """How long the same launch would take and what memory it needs; nothing is written.
+
+    Without a named set it goes by how many rows one would have now, and by how long the loop's latest drafts are.
+    Raises DesignError where no set could be frozen, or a setting cannot work.
+    """
+    config, card = configured(recipe, preset, changes), RECIPES[recipe]
+    if dataset_id is not None:
+        return estimate(store, workspace, dataset_id, recipe, config)
+    found = readiness(store, loop_id, recipe, preset, design=design, max_rows=max_rows)
+    if found.objection is not None:
+        raise DesignError(found.objection)
+    counts = {"n_train": found.n_train, "n_heldout": found.n_heldout}
+    return estimate_ahead(store, workspace, loop_id, recipe, config, card.kind, **counts)
+
+
+class Asked(NamedTuple):
+    """A run as somebody asks for it over the wire: names of a recipe, a preset and a design, and changed settings."""
+
+    recipe: Recipe
+    preset: Preset
+    changes: dict[str, Any]
+    dataset_id: str | None
+    design: RewardDesign | None
+    max_rows: int | None
+    name: str | None
+    place: str
+
+    def terms(self) -> dict[str, Any]:
+        """What `launch` and `foresee` both take."""
+        names = ("changes", "dataset_id", "design", "max_rows")
+        return {name: getattr(self, name) for name in names}
+
+
+def asked_for(store: Store, loop_id: str, values: Mapping[str, Any]) -> Asked:
+    """A run from plain data: recipe, preset, config (changed settings), dataset_id (or a beginning of it, or of its
+    hash), design (live, a preset, a version, a name, an id), max_rows, name, place; all of it optional.
+
+    Raises InputError or DesignError for what is unknown or of the wrong form.
+    """
+    if unknown := sorted(set(values) - set(_ASKED)):
+        raise InputError(f"a run has no field '{unknown[0]}'; known fields: {', '.join(_ASKED)}")
+    for name, kind in _ASKED.items():
+        if values.get(name) is not None and (not isinstance(values[name], kind) or isinstance(values[name], bool)):
+            raise InputError(f"{name} is {values[name]!r}; give {_IN_WORDS[kind]}, or leave it out")
+    given = {name: value for name, value in values.items() if value is not None}
+    recipe = find_recipe(given.get("recipe", Recipe.SFT)).recipe
+    dataset = given.get("dataset_id")
+    if given.get("max_rows", 1) < 1:
+        raise InputError(f"max_rows is {given['max_rows']}; give a number above 0, or leave it out")
+    return Asked(
+        recipe,
+        find_preset(given.get("preset", Preset.SOLID)),
+        dict(given.get("config", {})),
+        None if dataset is None else find_set(store, loop_id, dataset).dataset_id,
+        find_design(store, loop_id, given["design"]) if "design" in given else None,
+        given.get("max_rows"),
+        named(given.get("name")),
+        place_of(given.get("place")),
+    )
+
+
+_ASKED: dict[str, type] = {
+    "recipe": str,
+    "preset": str,
+    "config": Mapping,
+    "dataset_id": str,
+    "design": str,
+    "max_rows": int,
+    "name": str,
+    "place": str,
+}
+_IN_WORDS = {str: "a word", int: "a whole number", Mapping: "an object of settings"}
 
 
 def readiness(

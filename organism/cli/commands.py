@@ -26,7 +26,6 @@ from organism.store.loops import loop_id_of, read_loops
 from organism.store.model_versions import read_alias_events, read_versions
 from organism.store.quarantine import read_quarantine
 from organism.store.sources import source_summary
-from organism.store.training_runs import read_runs
 
 
 class Place(NamedTuple):
@@ -145,21 +144,6 @@ def restore(args: argparse.Namespace) -> Result:
     kept = copies.restore(workspace(args.workspace), Path(args.file))
     text = f"Restored from {args.file}." + (f" What was there is kept as {kept}." if kept else "")
     return Result(text, {"restored": str(args.file), "kept": str(kept) if kept else None})
-
-
-def runs(args: argparse.Namespace) -> Result:
-    """Training runs, newest first."""
-    with opened(args) as place:
-        found = read_runs(place.store, loop_of(place.store, args.loop))
-    columns = {
-        "run_id": "run",
-        "status": "status",
-        "step": "step",
-        "total_steps": "of",
-        "loss": "loss",
-        "message": "message",
-    }
-    return Result(table(found, columns, "No runs yet: try organism train."), {"runs": found})
 
 
 def models(args: argparse.Namespace) -> Result:

@@ -8,7 +8,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from organism import __version__
-from organism.cli import choices, commands, datasets, rewards, serve, signals, tracks, turns, validity, weights
+from organism.cli import (
+    choices,
+    commands,
+    datasets,
+    rewards,
+    runs,
+    serve,
+    signals,
+    tracks,
+    train,
+    turns,
+    validity,
+    weights,
+)
 from organism.cli.output import Result
 from organism.errors import DesignError, InputError, OrganismError
 from organism.wire import as_json
@@ -100,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     choices.add_to(reward)
     validity.add_to(reward)
     signals.add_to(reward)
+    runs.add_to(group("run", "one training run: look, stop, pause, go on, clone, try again"))
     datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
     tracks.add_to(group("tracks", "improvement tracks: recipes by reward designs by data cuts, side by side"))
     return parser
@@ -143,12 +157,9 @@ def _data_commands(command: Any) -> None:
 
 
 def _model_commands(command: Any) -> None:
-    leaf = command("train", turns.train_run, "build a training set from the latest expert notes and fine-tune on it")
-    leaf.add_argument("--loop", help="the loop to train (default: the demo's)")
-    leaf.add_argument("--rows", type=int, default=400, help="expert notes to train on (default: 400)")
-    leaf.add_argument("--epochs", type=float, help="passes over the notes")
-    leaf.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
-    leaf = command("runs", commands.runs, "training runs and how they stand")
+    train.add_to(command("train", train.train, "fine-tune by a recipe, on a training set that is named or frozen now"))
+    command("recipes", train.recipes, "the recipes: what each learns from, its presets and knobs")
+    leaf = command("runs", runs.runs, "training runs and how they stand")
     leaf.add_argument("--loop", help="only this loop's runs")
     leaf = command("models", commands.models, "model versions, their lineage, and which one is live")
     leaf.add_argument("--loop", help="the loop (default: the demo's)")

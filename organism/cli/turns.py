@@ -1,4 +1,4 @@
-"""`organism loop` and `organism train`: work that takes minutes, with progress on stderr."""
+"""`organism loop`: work that takes minutes, with progress on stderr."""
 
 import argparse
 from contextlib import closing
@@ -8,7 +8,7 @@ from organism.cli.output import ProgressLine, Result
 from organism.config import DEMO_LOOP, workspace
 from organism.demo import demo_environment, open_workspace
 from organism.errors import InputError
-from organism.loop import Turn, TurnPlan, train, turn
+from organism.loop import Turn, TurnPlan, turn
 from organism.optimize.flow import SftConfig
 from organism.store.loops import loop_id_of
 
@@ -83,32 +83,4 @@ def _in_words(figures: dict[str, Any]) -> str:
             f"Experiment: {figures['experiment']['sentence']}",
             f"{figures['decision']} The turn took {figures['seconds']['total']:.0f} s.",
         ]
-    )
-
-
-def train_run(args: argparse.Namespace) -> Result:
-    """Build a training set and fine-tune on it; waits until the run has ended."""
-    place = workspace(args.workspace)
-    config = SftConfig(seed=args.seed) if args.epochs is None else SftConfig(seed=args.seed, epochs=args.epochs)
-    plan = TurnPlan(max_rows=args.rows, seed=args.seed, config=config)
-    with closing(open_workspace(place, demo=not args.no_demo)) as store:
-        loop_id = loop_id_of(store, args.loop or DEMO_LOOP)
-        done = train(store, place, loop_id, plan=plan, progress=ProgressLine())
-    evaluation = done.evaluation
-    words = (
-        f"{done.version.name} is trained: retained characters {evaluation['before']:.3f} before, "
-        f"{evaluation['after']:.3f} after; "
-        f"facts {evaluation['facts_before']:.1%} before, {evaluation['facts_after']:.1%} after. "
-        f"Make it live with: organism promote {done.version.name} --reason '…'"
-    )
-    return Result(
-        words,
-        {
-            "run_id": done.run_id,
-            "status": "done",
-            "dataset_id": done.dataset_id,
-            "model_version_id": done.version.model_version_id,
-            "version": done.version.name,
-            "evaluation": evaluation,
-        },
     )

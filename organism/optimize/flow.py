@@ -17,9 +17,11 @@ from organism.errors import DesignError, ModelError, RunError, StoreError
 from organism.optimize.catalog import RECIPES
 from organism.optimize.configs import SftConfig, TrainingConfig, config_of
 from organism.optimize.controls import log_tail, pause_run, refuse_twin, resume_run, stop_run
+from organism.optimize.estimate import Estimate, estimate, estimate_ahead, note_foreseen
 from organism.optimize.run_settings import RunSettings, read_cap, read_run_settings, set_cap, set_price
 from organism.optimize.runs import (
     FINISHED,
+    FORM_OF_KIND,
     MIN_TRAIN_ROWS,
     Example,
     Labeled,
@@ -48,11 +50,14 @@ from organism.store.training_runs import (
 )
 
 __all__ = [
+    "Estimate",
     "RunSettings",
     "SftConfig",
     "Supervisor",
     "TrainingRun",
     "clone_run",
+    "estimate",
+    "estimate_ahead",
     "log_tail",
     "pause_run",
     "queue_run",
@@ -75,6 +80,7 @@ __all__ = [
 
 OnProgress = Callable[[float, str], None]
 LOCAL = "local"
+LONGEST_NAME = 100
 TRAINING_SHARE = 0.75
 PROGRESS_COLUMNS = (
     "step total loss learning_rate tokens_per_second target_tokens_per_second seconds_left memory_mb extra at"
@@ -121,7 +127,7 @@ def start_run(
         status=RunStatus.QUEUED,
         message="Waiting for its turn",
         created_at=now,
-        name=name,
+        name=named(name),
         preset=preset,
         eval_dataset_id=eval_dataset_id,
         parent_run_id=parent_run_id,
@@ -158,7 +164,7 @@ def queue_run(
     """
     folder = workspace.runs / run.run_id
     try:
-        make_run_folder(folder, description, rows, heldout, heldout_pairs)
+        note_foreseen(workspace, make_run_folder(folder, description, rows, heldout, heldout_pairs))
         store.write(lambda cursor: _insert_if_new(cursor, run), "training_runs")
     except (OSError, DesignError, StoreError) as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -269,13 +275,13 @@ def clone_run(
         status=RunStatus.QUEUED,
         message="Waiting for its turn",
         created_at=now,
-        name=name,
+        name=named(name),
         preset=run.preset,
         eval_dataset_id=run.eval_dataset_id,
         parent_run_id=run_id,
         place=run.place,
     )
-    rows = read_rows(folder.path / "data.jsonl", _FORM_OF_KIND[RECIPES[recipe].kind])
+    rows = read_rows(folder.path / "data.jsonl", FORM_OF_KIND[RECIPES[recipe].kind])
     asked = {**description, "name": name, "config": clone.config}
     queue_run(store, workspace, clone, asked, rows, folder.heldout(), folder.heldout_pairs())
     return clone.run_id
@@ -290,6 +296,16 @@ def retry_run(store: Store, workspace: Workspace, run_id: str, *, now: datetime)
     if run.status not in FINISHED:
         raise DesignError(f"run {run_id} is {run.status}; only a run that has ended can be tried again from the start")
     return clone_run(store, workspace, run_id, {}, now=now)
+
+
+def named(name: str | None) -> str | None:
+    """The name of a run as it is kept, without space around it; None for none. Raises DesignError for one of no use."""
+    if name is None or not name.strip():
+        return None
+    kept = name.strip()
+    if len(kept) > LONGEST_NAME or not kept.isprintable():
+        raise DesignError(f"the name {name[:40]!r} is no name of a run; give one line of up to {LONGEST_NAME} letters")
+    return kept
 
 
 def free_name(taken: Collection[str], wanted: str) -> str:
@@ -313,7 +329,7 @@ def wait_for_run(
 ) -> TrainingRun:
     """Wait until a run has ended or was paused, telling the share done and a sentence on every change.
 
-    A supervisor must be at work.     Raises RunError when it has not ended after `timeout` seconds.
+    A supervisor must be at work. Raises RunError when it has not ended after `timeout` seconds.
     """
     ends_at = None if timeout is None else time.monotonic() + timeout
     told = None
@@ -379,9 +395,4 @@ _FORMS: dict[DatasetKind, Callable[[Any], Row]] = {
     DatasetKind.SFT: _example,
     DatasetKind.PREFERENCE: _pair,
     DatasetKind.UNPAIRED: _labeled,
-}
-_FORM_OF_KIND: dict[DatasetKind, type[Any]] = {
-    DatasetKind.SFT: Example,
-    DatasetKind.PREFERENCE: Pair,
-    DatasetKind.UNPAIRED: Labeled,
 }

@@ -5,6 +5,7 @@ heldout_pairs.jsonl                             the same for a set of preference
 status.json  progress.jsonl  log.txt            written by the worker while it runs
 environment.json                                device, precision and library versions, fixed at the first start
 checkpoints/  adapter/  evaluation.json         what it leaves
+foreseen.json                                   the time and memory that were foreseen when it was queued
 stop                                            please stop; with the word "pause" in it, to go on later
 """
 
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from organism.errors import RunError
 from organism.optimize.configs import TrainingConfig, config_of
-from organism.records import FactCheck, Recipe, RunStatus
+from organism.records import DatasetKind, FactCheck, Recipe, RunStatus
 
 MIN_TRAIN_ROWS = 20
 PAUSE = "pause"
@@ -29,7 +30,8 @@ class Example(NamedTuple):
     """One row: a prompt, the text that a person finally kept, and the facts that it must carry.
 
     second_final is what the same expert wrote for the same prompt another time, where it is known:
-    the ceiling of the evaluation. weight is how much the row counts in the loss, 1 on average.
+    the ceiling of the evaluation. weight is how much the row counts in the loss, 1 on average. segments name where
+    the row came from (region, plan, …), for the slices of the evaluation.
     """
 
     prompt: str
@@ -39,6 +41,7 @@ class Example(NamedTuple):
     facts: tuple[FactCheck, ...] = ()
     second_final: str | None = None
     weight: float = 1.0
+    segments: Mapping[str, str] | None = None
 
 
 class Pair(NamedTuple):
@@ -62,6 +65,11 @@ class Labeled(NamedTuple):
 
 
 Row = Example | Pair | Labeled
+FORM_OF_KIND: Mapping[DatasetKind, type[Any]] = {
+    DatasetKind.SFT: Example,
+    DatasetKind.PREFERENCE: Pair,
+    DatasetKind.UNPAIRED: Labeled,
+}
 
 
 class Status(NamedTuple):
@@ -162,6 +170,11 @@ class RunFolder(NamedTuple):
     def trained(self) -> dict[str, Any] | None:
         """How training ended (steps, n_rows, n_too_long, …); None before it did."""
         file = self.path / "trained.json"
+        return _read_json(file) if file.exists() else None
+
+    def foreseen(self) -> dict[str, Any] | None:
+        """What was foreseen of its time and memory when it was queued; None where nothing was."""
+        file = self.path / "foreseen.json"
         return _read_json(file) if file.exists() else None
 
     def write_status(self, status: Status) -> None:

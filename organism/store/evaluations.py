@@ -74,6 +74,14 @@ def read_evaluation(store: Store, model_version_id: str) -> dict[str, Any] | Non
     return {**json.loads(rows[0][1]), "eval_run_id": rows[0][0]} if rows else None
 
 
+def read_run_evaluation(store: Store, run_id: str) -> dict[str, Any] | None:
+    """The figures of the evaluation that this run ended with, with eval_run_id; None when it has none."""
+    rows = store.rows(
+        "SELECT eval_run_id, summary FROM eval_runs WHERE run_id = ? ORDER BY created_at LIMIT 1", [run_id]
+    )
+    return {**json.loads(rows[0][1]), "eval_run_id": rows[0][0]} if rows else None
+
+
 def read_eval_results(store: Store, model_version_id: str) -> pd.DataFrame:
     """The drafts of the version's latest evaluation: row_number, user_key, prompt, before, after, final_text, measures.
 

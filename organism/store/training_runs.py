@@ -92,6 +92,40 @@ def read_run(store: Store, run_id: str) -> TrainingRun:
     return _run(rows[0])
 
 
+def find_run(store: Store, loop_id: str, ref: str) -> TrainingRun:
+    """The run that a person means: by its id, its name, or an unmistakable beginning or end of its id.
+
+    Raises InputError when none, or more than one, is meant.
+    """
+    known = store.rows("SELECT run_id, name FROM training_runs WHERE loop_id = ?", [loop_id])
+    found = [run_id for run_id, name in known if ref in (run_id, name)] or [
+        run_id for run_id, _ in known if ref and (run_id.startswith(ref) or run_id.endswith(ref))
+    ]
+    if len(found) == 1:
+        return read_run(store, found[0])
+    if found:
+        raise InputError(f"{ref!r} is the beginning or end of {len(found)} runs' ids; give more of it")
+    raise InputError(f"no run has the id or name {ref[:60]!r}; `organism runs` lists those there are")
+
+
+def read_done_runs(store: Store, recipe: str, n: int) -> list[TrainingRun]:
+    """The last finished runs of a recipe on this machine whose time is known, the newest first."""
+    sql = (
+        f"SELECT {COLUMNS} FROM training_runs WHERE recipe = ? AND status = 'done' AND seconds > 0 "
+        "AND NOT starts_with(place, ?) ORDER BY finished_at DESC, run_id DESC LIMIT ?"
+    )
+    return [_run(row) for row in store.rows(sql, [recipe, CLUSTER, n])]
+
+
+def sample_texts(store: Store, loop_id: str, n: int = 50) -> list[tuple[str, str]]:
+    """Prompt and draft of the loop's latest interactions that have both."""
+    sql = (
+        "SELECT prompt, output FROM interactions WHERE loop_id = ? AND prompt IS NOT NULL AND output IS NOT NULL "
+        "ORDER BY occurred_at DESC, interaction_id DESC LIMIT ?"
+    )
+    return [(prompt, output) for prompt, output in store.rows(sql, [loop_id, n])]
+
+
 def read_active_runs(store: Store) -> list[TrainingRun]:
     """Every run that is queued, running or evaluating, the oldest first."""
     sql = f"SELECT {COLUMNS} FROM training_runs WHERE status IN (?, ?, ?) ORDER BY created_at, run_id"
