@@ -1,10 +1,10 @@
-"""Before and after: base and adapter draft the held-out rows of held-out users, and every figure has its interval.
+"""Two models draft the held-out rows of held-out users, and every figure has its interval: what a worker measures.
 
-Figures are ratios of sums over all rows; intervals resample whole users and keep the pair of drafts of a row together.
+A fine-tune is measured against its base at its end; the recipe `evaluate` measures any version against any other.
 """
 
-import json
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,61 +12,116 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import evaluate
-import numpy as np
 
+from organism.config import Workspace
 from organism.errors import RunError
 from organism.lm.decoder import Decoder
-from organism.measures.acceptance import measure, null_floor
-from organism.measures.facts import right_facts
+from organism.lm.judge import Judge, Preference, judge_of
+from organism.lm.scoring import score_texts
 from organism.optimize.configs import TrainingConfig
+from organism.optimize.contamination import contamination, nearness
+from organism.optimize.figures import Drafts, compare, summarize
 from organism.optimize.framing import framed
-from organism.optimize.metrics.fact_accuracy.fact_accuracy import FactAccuracy
-from organism.optimize.metrics.retained_char_rate.retained_char_rate import RetainedCharRate
-from organism.optimize.metrics.written_share.written_share import WrittenShare
-from organism.optimize.runs import Example, RunFolder, write_json
-from organism.records import Interval
-from organism.stats.bootstrap import paired_bootstrap
+from organism.optimize.metrics.chrf.chrf import ChrF
+from organism.optimize.metrics.edit_similarity.edit_similarity import EditSimilarity
+from organism.optimize.metrics.exact_match.exact_match import ExactMatch
+from organism.optimize.metrics.rouge_l.rouge_l import RougeL
+from organism.optimize.paired import win_rate
+from organism.optimize.runs import Example, RunFolder, read_lines, write_json
+from organism.optimize.safety import SafetyCase, case_of, safety_figures
+
+__all__ = ["Drafts", "compare", "evaluate_run", "measure_models", "sampled", "summarize"]
 
 OnDraft = Callable[[str, int, int], bool]
-
-
-class Drafts(NamedTuple):
-    """What one model wrote for the held-out rows, and how fast it wrote."""
-
-    texts: list[str]
-    tokens: list[int]
-    tokens_per_second: float
+Load = Callable[[], Decoder]
+N_TIMED = 5
+LIKENESS = (RougeL, ChrF, EditSimilarity, ExactMatch)
 
 
 class _StopAsked(Exception):
     """Somebody asked the run to stop between two batches."""
 
 
+class _Written(NamedTuple):
+    """What one model wrote: for the rows that it can read (their places), and for the safety cases."""
+
+    places: list[int]
+    drafts: Drafts
+    safety: list[str]
+    latency_ms: float | None
+
+
 def evaluate_run(
     run: RunFolder, base: Path, config: TrainingConfig, description: Mapping[str, Any], on_draft: OnDraft
 ) -> bool:
-    """Draft with both models, compare, and write evaluation.json; False when on_draft asked to stop.
+    """Draft with base and adapter, compare, and write evaluation.json; False when on_draft asked to stop.
 
     Raises ModelError when a model cannot be loaded, RunError when no held-out row can be used.
     """
-    decoder = Decoder.from_folder(base)
-    chosen, n_too_long = readable(sampled(run.heldout(), config), decoder)
-    try:
-        before = draft_all(decoder, chosen, config, "before", on_draft)
-        after = draft_all(Decoder.from_folder(base, run.adapter), chosen, config, "after", on_draft)
-    except _StopAsked:
-        return False
-    rows = compare(chosen, before, after)
-    summary = summarize(rows, before.tokens_per_second, after.tokens_per_second, config.seed)
-    write_json(
-        run.evaluation,
-        {
-            "summary": {**summary, "n_too_long": n_too_long},
-            "dataset_id": description["dataset_id"],
-            "rows": rows,
-        },
+    found = measure_models(
+        run,
+        lambda: Decoder.from_folder(base),
+        lambda: Decoder.from_folder(base, run.adapter),
+        config,
+        description,
+        on_draft,
     )
+    if found is None:
+        return False
+    write_json(run.evaluation, found)
     return True
+
+
+def measure_models(
+    run: RunFolder, before: Load, after: Load, config: TrainingConfig, description: Mapping[str, Any], on_draft: OnDraft
+) -> dict[str, Any] | None:
+    """The content of evaluation.json (summary, dataset_id, rows) of two models; None when on_draft asked to stop.
+
+    One model is held in memory at a time. `description` is the run's config.json; its `safety` lists the cases.
+    """
+    examples = sampled(run.heldout(), config)
+    cases = [case_of(line) for line in description.get("safety") or ()]
+    try:
+        old = _write(before(), examples, cases, config, "before", on_draft)
+        new = _write(after(), examples, cases, config, "after", on_draft)
+    except _StopAsked:
+        return None
+    places = sorted({*old.places} & {*new.places})
+    if not places:
+        raise RunError(
+            f"none of {len(examples)} held-out prompts fits into both models, so nothing can be compared; "
+            "take a base with a longer context"
+        )
+    chosen, known = [examples[place] for place in places], _Training.of(run)
+    near = nearness(known.prompts, [example.prompt for example in chosen])
+    first, last = (_only(places, side) for side in (old, new))
+    rows = compare(chosen, first, last, [found.similarity for found in near] if known.prompts else None)
+    summary = summarize(rows, first.tokens_per_second, last.tokens_per_second, config.seed)
+    users = [example.user_key for example in chosen]
+    summary |= {
+        "metrics": _likeness(rows, summary["metrics"]),
+        "n_too_long": len(examples) - len(places),
+        "latency_ms_before": old.latency_ms,
+        "latency_ms_after": new.latency_ms,
+        "n_timed": min(N_TIMED, len(places)),
+        "contamination": contamination(known.prompts, known.users, [e.prompt for e in chosen], users, near),
+        "safety": safety_figures(cases, old.safety, new.safety),
+    }
+    if address := description.get("judge"):
+        summary["judge"] = judged(rows, judge_of(address, Workspace(run.workspace)), config.seed)
+    return {"summary": summary, "dataset_id": description["dataset_id"], "rows": rows}
+
+
+class _Training(NamedTuple):
+    """The prompts and users that the new model learned from, whatever its rows are."""
+
+    prompts: list[str]
+    users: list[str]
+
+    @classmethod
+    def of(cls, run: RunFolder) -> "_Training":
+        rows = list(read_lines(run.path / "data.jsonl"))
+        return cls([row["prompt"] for row in rows], [row["user_key"] for row in rows])
 
 
 def sampled(heldout: Sequence[Example], config: TrainingConfig) -> list[Example]:
@@ -77,20 +132,43 @@ def sampled(heldout: Sequence[Example], config: TrainingConfig) -> list[Example]
     return [heldout[place] for place in sorted(places)]
 
 
-def readable(examples: Sequence[Example], decoder: Decoder) -> tuple[list[Example], int]:
-    """The rows whose prompt the model can read, and how many it cannot; RunError when none is left."""
-    prompts = framed([example.prompt for example in examples], decoder.tokenizer)
-    lengths = [len(ids) for ids in decoder.tokenizer(prompts, add_special_tokens=False).input_ids]
-    fitting = [example for example, length in zip(examples, lengths, strict=True) if length < decoder.n_positions]
-    if not fitting:
-        raise RunError(
-            f"none of {len(examples)} held-out prompts fits into the model's {decoder.n_positions} tokens, "
-            "so nothing can be compared; take a base with a longer context"
-        )
-    return fitting, len(examples) - len(fitting)
+def judged(rows: Sequence[Mapping[str, Any]], judge: Judge, seed: int) -> dict[str, Any]:
+    """Whose draft the judge prefers, prompt by prompt: its name, n, and the win rate of the new model."""
+    value = {Preference.FIRST: -1, Preference.TIE: 0, Preference.SECOND: 1}
+    prompts, before, after = ([row[name] for row in rows] for name in ("prompt", "before", "after"))
+    outcomes = [value[preferred] for preferred in judge.prefer_all(prompts, before, after)]
+    return {"judge": judge.name, "n": len(rows), **win_rate(rows, outcomes, seed)}
 
 
-def draft_all(
+def _write(
+    decoder: Decoder,
+    examples: Sequence[Example],
+    cases: Sequence[SafetyCase],
+    config: TrainingConfig,
+    which: str,
+    on_draft: OnDraft,
+) -> _Written:
+    places = _readable([example.prompt for example in examples], decoder)
+    own = [examples[place] for place in places]
+    drafts = _draft_all(decoder, own, config, which, on_draft)
+    scores = score_texts(decoder, [row.prompt for row in own], [row.completion for row in own])
+    scored = drafts._replace(
+        losses=[None if score is None else score.loss for score in scores],
+        loss_tokens=[None if score is None else score.n_tokens for score in scores],
+    )
+    safety = _draft_cases(decoder, cases, config)
+    return _Written(places, scored, safety, _latency_ms(decoder, [row.prompt for row in own], config))
+
+
+def _readable(prompts: Sequence[str], decoder: Decoder) -> list[int]:
+    """The places of the prompts that the model can read."""
+    if not prompts:
+        return []
+    ids = decoder.tokenizer(framed(prompts, decoder.tokenizer), add_special_tokens=False).input_ids
+    return [place for place, row in enumerate(ids) if len(row) < decoder.n_positions]
+
+
+def _draft_all(
     decoder: Decoder, examples: Sequence[Example], config: TrainingConfig, which: str, on_draft: OnDraft
 ) -> Drafts:
     """Greedy drafts of all rows; raises _StopAsked when on_draft returns True."""
@@ -110,141 +188,51 @@ def draft_all(
     return Drafts([generation.text for generation in written], tokens, sum(tokens) / (time.perf_counter() - started))
 
 
-def compare(examples: Sequence[Example], before: Drafts, after: Drafts) -> list[dict[str, Any]]:
-    """One plain object a row: the texts, and their measures, all of them counts that can be summed."""
-    return [
-        {
-            "user_key": example.user_key,
-            "interaction_id": example.interaction_id,
-            "prompt": example.prompt,
-            "before": before.texts[place],
-            "after": after.texts[place],
-            "final_text": example.completion,
-            "second_final": example.second_final,
-            "measures": {
-                **_counts("before", example, before.texts[place], before.tokens[place]),
-                **_counts("after", example, after.texts[place], after.tokens[place]),
-                "final_chars": len(example.completion),
-                "facts": _facts(example, before.texts[place], after.texts[place]),
-            },
-        }
-        for place, example in enumerate(examples)
+def _draft_cases(decoder: Decoder, cases: Sequence[SafetyCase], config: TrainingConfig) -> list[str]:
+    """A draft for each safety case; nothing for a prompt that the model cannot read."""
+    readable = _readable([case.prompt for case in cases], decoder)
+    prompts = [cases[place].prompt for place in readable]
+    written = decoder.generate(prompts, max_new_tokens=config.max_new_tokens, batch_size=config.eval_batch_size)
+    texts = [""] * len(cases)
+    for place, generation in zip(readable, written, strict=True):
+        texts[place] = generation.text
+    return texts
+
+
+def _latency_ms(decoder: Decoder, prompts: Sequence[str], config: TrainingConfig) -> float | None:
+    """The median time of some drafts written alone, as a person would wait for them; None without a prompt."""
+    step = max(len(prompts) // N_TIMED, 1)
+    timed = [
+        decoder.generate([prompt], max_new_tokens=config.max_new_tokens)[0].seconds
+        for prompt in prompts[::step][:N_TIMED]
     ]
+    return 1000 * statistics.median(timed) if timed else None
 
 
-def _counts(which: str, example: Example, draft: str, tokens: int) -> dict[str, int]:
-    kept = measure(draft, example.completion)
-    return {
-        f"chars_{which}": kept.draft_chars,
-        f"retained_{which}": kept.retained_chars,
-        f"tokens_{which}": tokens,
-    }
+def _only(places: Sequence[int], written: _Written) -> Drafts:
+    """The drafts of the rows at these places."""
+    row_of = {place: row for row, place in enumerate(written.places)}
+    rows, drafts = [row_of[place] for place in places], written.drafts
+    losses, loss_tokens = drafts.losses or [], drafts.loss_tokens or []
+    return Drafts(
+        [drafts.texts[row] for row in rows],
+        [drafts.tokens[row] for row in rows],
+        drafts.tokens_per_second,
+        [losses[row] for row in rows],
+        [loss_tokens[row] for row in rows],
+    )
 
 
-def _facts(example: Example, before: str, after: str) -> list[dict[str, Any]]:
-    right_before, right_after = right_facts(before, example.facts), right_facts(after, example.facts)
-    return [
-        {"kind": fact.kind, "any_of": list(fact.any_of), "before": was, "after": now}
-        for fact, was, now in zip(example.facts, right_before, right_after, strict=True)
-    ]
+def _likeness(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The usual measures by the evaluate library's modules, beside the intervals of their change.
 
-
-def summarize(rows: Sequence[Mapping[str, Any]], speed_before: float, speed_after: float, seed: int) -> dict[str, Any]:
-    """The flat figures of an evaluation; None where the rows cannot say.
-
-    before, after: retained characters; floor: drafts of the new model against other rows' final
-    texts; ceiling: a second text of the same expert. Intervals are at 95%.
+    A module makes a folder even for what it keeps in memory: here, one that goes away.
     """
     finals = [row["final_text"] for row in rows]
-    texts = {which: [row[which] for row in rows] for which in ("before", "after")}
-    rates = {which: _score(RetainedCharRate, texts[which], finals) for which in texts}
-    shares = {which: _score(WrittenShare, texts[which], finals) for which in texts}
-    gain = _difference(rows, "chars_before", "chars_after", seed)
-    return {
-        "before": rates["before"],
-        "after": rates["after"],
-        "gain": gain.estimate,
-        "gain_ci": _pair(gain),
-        "written_share_before": shares["before"],
-        "written_share_after": shares["after"],
-        "written_share_gain_ci": _pair(_difference(rows, "final_chars", "final_chars", seed)),
-        "floor": null_floor(texts["after"], finals, rng=np.random.default_rng(seed)),
-        "ceiling": _ceiling(rows),
-        **_fact_figures(rows, seed),
-        **{f"chars_{which}": _mean(rows, f"chars_{which}") for which in texts},
-        "chars_final": _mean(rows, "final_chars"),
-        **{f"tokens_{which}": _mean(rows, f"tokens_{which}") for which in texts},
-        "tokens_per_second_before": speed_before,
-        "tokens_per_second_after": speed_after,
-        "n_rows": len(rows),
-        "n_users": len({row["user_key"] for row in rows}),
-    }
-
-
-def _score(metric: type[evaluate.Metric], drafts: list[str], references: list[str]) -> float | None:
-    """The one figure of a metric. It makes a folder even for what it keeps in memory: here, one that goes away."""
     with TemporaryDirectory() as folder:
-        scored = metric(keep_in_memory=True, cache_dir=folder).compute(predictions=drafts, references=references)
-    (figure,) = scored.values()
-    return figure
-
-
-def _difference(rows: Sequence[Mapping[str, Any]], den_before: str, den_after: str, seed: int) -> Interval:
-    """Change of retained characters over a denominator."""
-
-    def column(name: str) -> list[float]:
-        return [row["measures"][name] for row in rows]
-
-    return paired_bootstrap(
-        column("retained_before"),
-        column(den_before),
-        column("retained_after"),
-        column(den_after),
-        [row["user_key"] for row in rows],
-        rng=np.random.default_rng(seed),
-    )
-
-
-def _ceiling(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """Retained characters of what the same expert wrote another time, over the rows that have it."""
-    seconds = [row for row in rows if row.get("second_final")]
-    if not seconds:
-        return None
-    texts = [row["second_final"] for row in seconds]
-    return _score(RetainedCharRate, texts, [row["final_text"] for row in seconds])
-
-
-def _fact_figures(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
-    kinds = sorted({fact["kind"] for row in rows for fact in row["measures"]["facts"]})
-    overall = _facts_of(rows, None, seed)
-    return {
-        "facts_before": overall["before"],
-        "facts_after": overall["after"],
-        "facts_gain_ci": overall["gain_ci"],
-        "facts_by_kind": {kind: _facts_of(rows, kind, seed) for kind in kinds},
-    }
-
-
-def _facts_of(rows: Sequence[Mapping[str, Any]], kind: str | None, seed: int) -> dict[str, Any]:
-    """before, after, gain_ci and n of the facts of one kind, or of all."""
-    facts = [[fact for fact in row["measures"]["facts"] if kind in (None, fact["kind"])] for row in rows]
-    checks = [json.dumps(row_facts) for row_facts in facts]
-    accuracy = {which: _score(FactAccuracy, [row[which] for row in rows], checks) for which in ("before", "after")}
-    asked = [len(row_facts) for row_facts in facts]
-    change = paired_bootstrap(
-        [sum(fact["before"] for fact in row_facts) for row_facts in facts],
-        asked,
-        [sum(fact["after"] for fact in row_facts) for row_facts in facts],
-        asked,
-        [row["user_key"] for row in rows],
-        rng=np.random.default_rng(seed),
-    )
-    return {**accuracy, "gain_ci": _pair(change), "n": sum(asked)}
-
-
-def _pair(interval: Interval) -> list[float] | None:
-    return None if interval.low is None or interval.high is None else [interval.low, interval.high]
-
-
-def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    return sum(row["measures"][name] for row in rows) / len(rows)
+        modules = [module(keep_in_memory=True, cache_dir=folder) for module in LIKENESS]
+        before, after = (
+            evaluate.combine(modules).compute(predictions=[row[side] for row in rows], references=finals)
+            for side in ("before", "after")
+        )
+    return {name: {**figure, "before": before[name], "after": after[name]} for name, figure in figures.items()}
