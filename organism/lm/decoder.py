@@ -23,9 +23,9 @@ OnBatch = Callable[[int, int], None]
 
 
 class Generation(NamedTuple):
-    """One drafted text. seconds runs from the start of its batch to its own last token.
+    """One drafted text. seconds runs from when its prompt was taken up to its own last token.
 
-    token_ids are those that were written, the end token included; a stream keeps none.
+    token_ids are those that were written, the end token included.
     """
 
     text: str
@@ -40,9 +40,10 @@ class Decoder:
     """A causal language model with its chat template, ready to draft."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> None:
-        model = model.to(dtype).eval()
+        self._model = model = model.to(dtype).eval()
         self.tokenizer = tokenizer
         self.end_id: int = tokenizer.eos_token_id
+        self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id
         self.n_positions: int = model.config.max_position_embeddings
         self._more_ends = _ends(model)
         self._writer: Callable[[Task, int], Iterator[Written]]
@@ -136,7 +137,7 @@ class Decoder:
             if len(text) > len(shown) and not text.endswith("\ufffd"):  # a character whose bytes are not all here yet
                 yield text[len(shown) :]
                 shown = text
-        return self._generation(tokens, len(ids), time.perf_counter() - started)._replace(text=shown)
+        return self._generation(tokens, len(ids), time.perf_counter() - started)._replace(text=shown, token_ids=())
 
     def _encode(self, prompt: str) -> list[int]:
         framed = self.tokenizer.apply_chat_template(
@@ -172,6 +173,7 @@ class Decoder:
             output_tokens=len(tokens),
             finish_reason="stop" if has_ended else "length",
             seconds=seconds,
+            token_ids=tuple(tokens),
         )
 
 
