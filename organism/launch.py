@@ -13,7 +13,9 @@ from organism.digest.training_settings import Basis, SetSettings
 from organism.errors import DesignError, InputError
 from organism.optimize.catalog import RECIPES, RecipeCard, configured, find_preset, find_recipe
 from organism.optimize.flow import LOCAL, Estimate, estimate, estimate_ahead, named, start_run
+from organism.optimize.inspection import preview_tokens
 from organism.optimize.places import place_of
+from organism.optimize.seen import TokenPreview
 from organism.records import DatasetKind, Preset, Recipe, RewardDesign
 from organism.store.database import Store
 
@@ -101,6 +103,32 @@ def foresee(
         raise DesignError(found.objection)
     counts = {"n_train": found.n_train, "n_heldout": found.n_heldout}
     return estimate_ahead(store, workspace, loop_id, recipe, config, card.kind, **counts)
+
+
+def look(
+    store: Store,
+    workspace: Workspace,
+    loop_id: str,
+    recipe: Recipe,
+    preset: Preset = Preset.SOLID,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    dataset_id: str | None = None,
+    design: RewardDesign | None = None,
+    max_rows: int | None = None,
+    n: int = 5,
+    now: datetime,
+) -> TokenPreview:
+    """Exactly what the model would see in the same launch: the first n rows, and what is left out and why.
+
+    Without a named set the one that the launch would freeze is frozen now; the launch then finds it. Takes seconds.
+    """
+    config = configured(recipe, preset, changes)
+    if dataset_id is None:
+        settings = set_settings(RECIPES[recipe], preset, max_rows)
+        chosen = design or live_design(store, loop_id)
+        dataset_id = freeze(store, loop_id, settings, design=chosen, now=now).dataset_id
+    return preview_tokens(store, workspace, dataset_id, recipe, config, n=n)
 
 
 class Asked(NamedTuple):

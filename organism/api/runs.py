@@ -10,7 +10,7 @@ from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf, PartsOf
 from organism.config import utcnow
 from organism.errors import InputError
-from organism.launch import asked_for, foresee, launch, readiness
+from organism.launch import asked_for, foresee, launch, look, readiness
 from organism.optimize.flow import (
     clone_run,
     pause_run,
@@ -62,6 +62,20 @@ def estimate(store: StoreOf, parts: PartsOf, loop: LoopOf, body: Body = None) ->
     """Takes what POST /runs takes, and starts nothing. A range is null where nothing was measured."""
     asked = asked_for(store, loop, body or {})
     return JSONResponse(plain(foresee(store, parts.workspace, loop, asked.recipe, asked.preset, **asked.terms())))
+
+
+@router.post("/runs/preview", summary="See exactly what the model would see")
+def preview(
+    store: StoreOf, parts: PartsOf, loop: LoopOf, body: Body = None, rows: Annotated[int, Query(ge=1, le=100)] = 5
+) -> JSONResponse:
+    """Takes what POST /runs takes; the first rows token by token, which of them are learned, and what is left out.
+
+    Without a dataset_id the set that a start would freeze is frozen now. Takes some seconds.
+    """
+    asked = asked_for(store, loop, body or {})
+    return JSONResponse(
+        plain(look(store, parts.workspace, loop, asked.recipe, asked.preset, **asked.terms(), n=rows, now=utcnow()))
+    )
 
 
 @router.post("/runs/check", summary="Ask whether there is enough to learn from")

@@ -3,16 +3,19 @@
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from organism.cli.commands import Place, loop_of, opened
 from organism.cli.output import ProgressLine, Result
 from organism.config import utcnow
 from organism.errors import InputError
-from organism.launch import Asked, asked_for, foresee, launch, readiness
+from organism.launch import Asked, asked_for, foresee, launch, look, readiness
 from organism.optimize.catalog import PRESET_TITLES, RECIPES
 from organism.optimize.flow import Supervisor, TrainingRun, read_run, wait_for_run
 from organism.optimize.run_reading import outcome_of, recipes_as_data
+from organism.optimize.seen import TokenPreview
 from organism.records import Preset, Recipe, RunStatus
 from organism.store.model_versions import read_version
 
@@ -38,6 +41,7 @@ def add_to(leaf: argparse.ArgumentParser) -> None:
     leaf.add_argument(
         "--estimate", action="store_true", help="say how long it would take and what memory; start nothing"
     )
+    leaf.add_argument("--preview", action="store_true", help="show rows as the model would see them; start nothing")
     leaf.add_argument("--check", action="store_true", help="say whether there is enough to learn from; start nothing")
 
 
@@ -49,6 +53,11 @@ def train(args: argparse.Namespace) -> Result:
         asked = asked_for(place.store, loop_id, _request(args))
         if args.check:
             return _checked(place, loop_id, asked)
+        if args.preview:
+            seen = look(
+                place.store, place.workspace, loop_id, asked.recipe, asked.preset, **asked.terms(), now=utcnow()
+            )
+            return Result("\n".join(_seen(seen)), seen._asdict())
         if args.estimate:
             found = foresee(place.store, place.workspace, loop_id, asked.recipe, asked.preset, **asked.terms())
             return Result(found.sentence, found._asdict())
@@ -126,6 +135,19 @@ def _checked(place: Place, loop_id: str, asked: Asked) -> Result:
     )
     verdict = "That is enough to start." if found.objection is None else f"It cannot start: {found.objection}"
     return Result(f"{counts}\n{verdict}", found._asdict(), 0 if found.objection is None else 2)
+
+
+def _seen(found: TokenPreview) -> list[str]:
+    """Counts, then row by row what is only read (|) and what is learned (>)."""
+    dropped = "; ".join(f"{count} {reason}" for reason, count in found.dropped.items()) or "none"
+    lines = [f"{found.n_usable} of {found.n_rows} rows can be learned from. Left out: {dropped}."]
+    for row in found.rows:
+        why = f", left out: {row.reason}" if row.reason else ""
+        lines += ["", f"row {row.row}, {row.part}: {row.n_tokens} tokens, {row.n_learned} of them learned{why}"]
+        for is_learned, run in groupby(zip(row.is_learned, row.tokens, strict=True), key=itemgetter(0)):
+            text = "".join(token for _, token in run).rstrip("\n")
+            lines += [f"{'>' if is_learned else '|'} {line}" for line in text.split("\n")]
+    return lines
 
 
 def _done(place: Place, run: TrainingRun, outcome: dict[str, Any]) -> str:
