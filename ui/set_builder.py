@@ -21,12 +21,13 @@ KINDS = {
     DatasetKind.PREFERENCE: "Preference pairs (DPO)",
     DatasetKind.UNPAIRED: "Labeled drafts (KTO)",
 }
-BASES = {Basis.EXPERT: "What experts did", Basis.REWARD: "What drafts earned"}
+BASES = {Basis.EXPERT: "What experts did", Basis.REWARD: "What drafts earned", Basis.VOTE: "Blind votes"}
 ABOUT = {
     (DatasetKind.SFT, Basis.EXPERT): "The text that the expert wrote, or the draft as it was accepted.",
     (DatasetKind.SFT, Basis.REWARD): "Of each prompt the draft that earned most, of those that nobody rejected.",
     (DatasetKind.PREFERENCE, Basis.EXPERT): "The text that the expert wrote over the draft that it replaced.",
     (DatasetKind.PREFERENCE, Basis.REWARD): "Of prompts drafted more than once, the best draft over the worst.",
+    (DatasetKind.PREFERENCE, Basis.VOTE): "The text that most voters preferred over the other one, of every ballot.",
     (DatasetKind.UNPAIRED, Basis.EXPERT): "Accepted and edited texts are desirable, rejected drafts are not.",
     (DatasetKind.UNPAIRED, Basis.REWARD): "Drafts well above the threshold are desirable, those well below are not.",
 }
@@ -44,8 +45,10 @@ def build(loop_id: str, designs: Mapping[str, str], variants: list[str], regions
     usual = SetSettings()
     kind = st.selectbox("A row is", list(DatasetKind), format_func=KINDS.__getitem__, key="set_kind") or usual.kind
     basis = Basis(st.segmented_control(
-        "Whose word counts", list(Basis), format_func=BASES.__getitem__, default=Basis.EXPERT, required=True,
-        key="set_basis", help="Experts' edits, accepts and rejects, or the reward under a design.",
+        "Whose word counts", [basis for basis in Basis if (kind, basis) in ABOUT], format_func=BASES.__getitem__,
+        default=Basis.EXPERT, required=True, key="set_basis",
+        help="Experts' edits, accepts and rejects, the reward under a design, or for pairs what people preferred in "
+        "blind votes.",
     ))  # fmt: skip
     st.caption(ABOUT[kind, basis])
     design = st.selectbox(

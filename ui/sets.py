@@ -1,5 +1,7 @@
 """How a training set's parts are shown: composition, what was dropped, what leaked, single rows."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -45,6 +47,9 @@ def composition(header: FrozenSet, parts: Composition) -> None:
 
 
 def _rewards(header: FrozenSet, rewards: pd.DataFrame, mean: float | None) -> None:
+    if header.basis is Basis.VOTE:
+        st.caption("Blind votes carry no reward.")
+        return
     if mean is None:
         st.caption("No row's reward is known: the set was frozen before rewards were kept, or the design gives none.")
         return
@@ -122,6 +127,17 @@ def example(header: FrozenSet, row: pd.Series, *, is_synthetic: bool) -> None:
     earned = header.basis is Basis.EXPERT and not pd.isna(row["reward"])
     draft = f" The draft that was answered earned {row['reward']:.3f} (draft_reward)." if earned else ""
     st.caption(f"From {who} {literal(row['user_key'])}: {', '.join(known)}.{literal(draft)}")
+    if isinstance(row["origin"], str):
+        st.caption(_voted(json.loads(row["origin"])))
+
+
+def _voted(origin: Mapping[str, Any]) -> str:
+    """Which ballot's votes made this pair."""
+    whose = " by simulated people" if origin["is_synthetic"] else ""
+    return (
+        f"Chosen in a blind vote{whose}, {origin['n_for']} to {origin['n_against']}: ballot `{origin['ballot_id']}`, "
+        f"item {origin['item_number']}."
+    )
 
 
 def _earned(reward: Any, header: FrozenSet) -> str:

@@ -39,9 +39,10 @@ def build(
 ) -> JSONResponse:
     """The same answers and settings give the same set.
 
-    The body, all of it optional: kind (sft, preference, unpaired), basis (expert, reward), design (live, a preset, a
-    version, a name or an id), name, since, until, variants, answers, regions, min_reward, margin, threshold,
-    dead_band, max_rows, max_heldout_rows, max_rows_per_user, heldout_share, near, seed; `preview: true` counts
+    The body, all of it optional: kind (sft, preference, unpaired), basis (expert, reward; vote makes pairs of blind
+    votes), design (live, a preset, a version, a name or an id), name, since, until, variants, answers, regions,
+    min_reward, margin, threshold, dead_band, max_rows, max_heldout_rows, max_rows_per_user, heldout_share, near, seed;
+    `preview: true` counts
     without freezing. Completions by reward (sft, reward) leave out drafts that a person rejected and, without
     min_reward, those under the median of the drafts scored; the best rewarded come first. The answer's
     least_reward says what was asked of a draft. By reward, no draft of a variant that breaks a guardrail of the design

@@ -27,6 +27,8 @@ BETWEEN = "neither the best nor the worst of its prompt"
 SAME_TEXT = "best and worst draft read the same"
 UNDER_MARGIN = "rewards closer than the margin"
 IN_DEAD_BAND = "reward within the dead band"
+NO_VISIT = "typed for the vote, so of nobody's visit"
+TIED = "as many votes for one text as for the other"
 
 Former = Callable[[pd.DataFrame, SetSettings, Counter[str]], pd.DataFrame]
 
@@ -142,11 +144,20 @@ def _labeled_rewards(usable: pd.DataFrame, settings: SetSettings, dropped: Count
     return _rows(left, text="output", label=left["label"])
 
 
+def _preferred_texts(usable: pd.DataFrame, _: SetSettings, dropped: Counter[str]) -> pd.DataFrame:
+    """Preference by votes: the text that more voters preferred over the other one of the same prompt."""
+    left = keep(usable, usable["interaction_id"].notna(), NO_VISIT, dropped)
+    left = keep(left, left["is_changed"], TIED, dropped)
+    rows = _rows(_prompts_once(left, dropped), text="final")
+    return rows.assign(rejected_place=rows["place"])
+
+
 _FORMERS: dict[tuple[DatasetKind, Basis], Former] = {
     (DatasetKind.SFT, Basis.EXPERT): _expert_texts,
     (DatasetKind.SFT, Basis.REWARD): _best_drafts,
     (DatasetKind.PREFERENCE, Basis.EXPERT): _edits_over_drafts,
     (DatasetKind.PREFERENCE, Basis.REWARD): _best_over_worst,
+    (DatasetKind.PREFERENCE, Basis.VOTE): _preferred_texts,
     (DatasetKind.UNPAIRED, Basis.EXPERT): _labeled_answers,
     (DatasetKind.UNPAIRED, Basis.REWARD): _labeled_rewards,
 }

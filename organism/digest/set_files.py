@@ -40,7 +40,8 @@ def reward_name(basis: Basis) -> str:
 def columns_of(kind: DatasetKind, basis: Basis = Basis.EXPERT) -> tuple[str, ...]:
     """The columns of a file of this kind and basis, in order."""
     whose = ("split", "user_key", reward_name(basis))
-    return TRL_COLUMNS[kind] + whose + _LINEAGE + (_REJECTED if kind is DatasetKind.PREFERENCE else ())
+    rejected = _REJECTED if kind is DatasetKind.PREFERENCE else ()
+    return TRL_COLUMNS[kind] + whose + _LINEAGE + rejected + (("origin",) if basis is Basis.VOTE else ())
 
 
 def written(rows: pd.DataFrame, kind: DatasetKind, form: FileForm, basis: Basis = Basis.EXPERT) -> bytes:

@@ -13,6 +13,7 @@ from organism.digest.guardrails import barred
 from organism.digest.row_rewards import rewards
 from organism.digest.training_sets import LEAKED, Choice, check_choice, choose, least_reward, rows_hash
 from organism.digest.training_settings import Basis, SetSettings, check_name
+from organism.digest.vote_pairs import vote_candidates
 from organism.errors import DesignError, InputError
 from organism.measures.near_duplicates import NearPair, near_pairs
 from organism.records import DatasetKind, RewardDesign, new_id
@@ -20,6 +21,7 @@ from organism.store.candidates import read_candidates, read_texts
 from organism.store.database import Store
 from organism.store.datasets import append_dataset, find_dataset
 from organism.store.signals import known_signals, read_signal_values
+from organism.store.votes import read_voted_items
 
 OnProgress = Callable[[float, str], None]
 N_EXAMPLES, EXAMPLE_CHARS = 20, 2_000
@@ -179,14 +181,14 @@ def _draft(store: Store, loop_id: str, settings: SetSettings, design: RewardDesi
     if settings.needs_reward:
         check_design(design, known)
     say(0.05, "Reading the drafts and their answers")
-    by_expert, compares = settings.basis is Basis.EXPERT, settings.kind is not DatasetKind.SFT
-    candidates = read_candidates(store, loop_id, answered=by_expert, compared=compares)
+    candidates = _candidates(store, loop_id, settings)
     _check_filters(candidates, settings)
     say(0.4, "Scoring them")
     is_measured = all(spec.signal in known and known[spec.signal].removed_at is None for spec in design.signals)
-    candidates["reward"] = _rewards(store, loop_id, design, candidates["interaction_id"]) if is_measured else math.nan
+    if is_measured and settings.basis is not Basis.VOTE:
+        candidates["reward"] = _rewards(store, loop_id, design, candidates["interaction_id"])
     say(0.6, "Choosing rows")
-    broken = () if by_expert else barred(check_guardrails(store, loop_id, design))
+    broken = barred(check_guardrails(store, loop_id, design)) if settings.basis is Basis.REWARD else ()
     choice = choose(candidates, settings, broken=broken)
     say(0.7, "Reading the chosen texts")
     texts = _texts(store, candidates, choice.rows)
@@ -195,6 +197,14 @@ def _draft(store: Store, loop_id: str, settings: SetSettings, design: RewardDesi
     leakage = _leakage(choice, candidates, texts, near, settings.near)
     kept = choice.without([pair.train for pair in near], LEAKED)
     return _Draft(candidates, kept, texts, leakage, least_reward(candidates, settings))
+
+
+def _candidates(store: Store, loop_id: str, settings: SetSettings) -> pd.DataFrame:
+    """What could become a row, its reward still unknown."""
+    if settings.basis is Basis.VOTE:
+        return vote_candidates(read_voted_items(store, loop_id))
+    answered, compared = settings.basis is Basis.EXPERT, settings.kind is not DatasetKind.SFT
+    return read_candidates(store, loop_id, answered=answered, compared=compared).assign(reward=math.nan)
 
 
 def _check_filters(candidates: pd.DataFrame, settings: SetSettings) -> None:
@@ -211,9 +221,11 @@ def _rewards(store: Store, loop_id: str, design: RewardDesign, ids: pd.Series) -
 
 
 def _texts(store: Store, candidates: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The texts of all drafts that the rows name, by place."""
+    """The texts of all drafts that the rows name, by place; ballots bring their own."""
     places = sorted({*rows["place"], *rows["rejected_place"]} - {-1})
     asked = candidates.loc[places]
+    if "final" in candidates:
+        return asked[["prompt", "output", "final", "facts"]]
     feedback = [text if isinstance(text, str) else None for text in asked["feedback_id"]]
     return read_texts(store, asked["interaction_id"].tolist(), feedback).set_axis(places)
 
@@ -251,8 +263,8 @@ def _leakage(
 def _rows(draft: _Draft, kind: DatasetKind) -> list[dict[str, Any]]:
     """The chosen rows with their texts, training rows first, numbered from 0."""
     chosen = draft.choice.rows
-    columns = ["interaction_id", "feedback_id", "user_key", "reward"]
-    people = draft.candidates.loc[draft.texts.index, columns].to_dict("index")
+    columns = ["interaction_id", "feedback_id", "user_key", "reward", "origin"]
+    people = draft.candidates.reindex(columns=columns).loc[draft.texts.index].to_dict("index")
     texts = draft.texts.to_dict("index")
     return [
         {"row_number": number, "split": row.split}
@@ -269,6 +281,7 @@ def _lineage(own: Mapping[Any, Any], rejected: Mapping[Any, Any] | None) -> dict
         "feedback_id": _word(own["feedback_id"]),
         "user_key": own["user_key"],
         "reward": _figure(own["reward"]),
+        "origin": _word(own["origin"]),
     }
     if rejected is not None:
         found["rejected_interaction_id"] = rejected["interaction_id"]
@@ -322,7 +335,7 @@ def _title(settings: SetSettings, until: datetime) -> str:
         DatasetKind.PREFERENCE: "preference pairs",
         DatasetKind.UNPAIRED: "labeled drafts",
     }[settings.kind]
-    by = " by reward" if settings.basis is Basis.REWARD else ""
+    by = {Basis.EXPERT: "", Basis.REWARD: " by reward", Basis.VOTE: " by vote"}[settings.basis]
     return f"{what}{by} until {until:%Y-%m-%d}"
 
 

@@ -210,6 +210,8 @@ def _wanted(settings: SetSettings) -> str:
         return "edited or accepted drafts" if settings.basis is Basis.EXPERT else "drafts with a reward"
     if settings.kind is DatasetKind.UNPAIRED:
         return "accepted, edited or rejected drafts" if settings.basis is Basis.EXPERT else "drafts with a reward"
+    if settings.basis is Basis.VOTE:
+        return "prompts of a ballot where most voters agree,"
     if settings.basis is Basis.EXPERT:
         return "edited drafts"
     return "prompts that were drafted at least twice, with rewards further apart than the margin,"
@@ -222,6 +224,8 @@ def _cure(settings: SetSettings, dropped: Mapping[str, int]) -> str:
             f"{'is' if alone == 1 else 'are'} the only draft of theirs. Send several interactions with the same "
             "prompt (and user), each with its own output, or build the pairs from what experts did (basis expert)."
         )
+    if settings.basis is Basis.VOTE:
+        return "An evaluation's prompts are all of held-out users: open a ballot on recent prompts and vote on it."
     if {UNDER_MEDIAN, LOW_REWARD} & set(dropped):
         return "Ask for a lower least reward, widen the filters or collect more feedback, then build the set again."
     if settings == SetSettings(max_rows=settings.max_rows, max_heldout_rows=settings.max_heldout_rows):

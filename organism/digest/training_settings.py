@@ -16,10 +16,11 @@ ANSWERS = (FeedbackKind.ACCEPT, FeedbackKind.EDIT, FeedbackKind.REJECT)
 
 
 class Basis(StrEnum):
-    """Whose word decides: what experts did with the drafts, or the reward that the drafts earned."""
+    """Whose word decides: what experts did with the drafts, the reward that the drafts earned, or blind votes."""
 
     EXPERT = "expert"
     REWARD = "reward"
+    VOTE = "vote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,11 @@ class SetSettings:
             )
         if unknown := sorted(set(self.answers) - set(ANSWERS)):
             raise DesignError(f"{unknown[0]!r} is no kind of answer; use any of: {', '.join(ANSWERS)}")
+        if self.basis is Basis.VOTE and self.kind is not DatasetKind.PREFERENCE:
+            raise DesignError(
+                f"blind votes make preference pairs, not rows of the kind {self.kind}; ask for the kind "
+                f"{DatasetKind.PREFERENCE}, or for another basis"
+            )
         self._check_figures()
 
     def _check_figures(self) -> None:

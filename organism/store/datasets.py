@@ -26,6 +26,7 @@ _ROWS = pa.schema(
         ("rejected_interaction_id", pa.string()),
         ("rejected_feedback_id", pa.string()),
         ("rejected_reward", pa.float64()),
+        ("origin", pa.string()),
     ]
 )
 
@@ -80,8 +81,8 @@ def read_dataset_rows(store: Store, dataset_id: str, split: str | None = None) -
 
     Columns: row_number, split, interaction_id, feedback_id, user_key, prompt, completion, chosen, rejected, label,
     reward, rejected_interaction_id, rejected_feedback_id, rejected_reward (each None or NaN where the kind has none),
-    facts (a list of {kind, any_of}, empty without), second_final (the same expert's second draw, where the sender
-    gave one).
+    facts (a list of {kind, any_of}, empty without), origin (JSON text of the ballot and the votes behind a row by vote,
+    None otherwise), second_final (the same expert's second draw, where the sender gave one).
     """
     found = store.frame(
         """
@@ -89,14 +90,14 @@ def read_dataset_rows(store: Store, dataset_id: str, split: str | None = None) -
             d.feedback_id::VARCHAR AS feedback_id, d.user_key, d.prompt, d.completion, d.chosen, d.rejected, d.label,
             d.reward, d.rejected_interaction_id::VARCHAR AS rejected_interaction_id,
             d.rejected_feedback_id::VARCHAR AS rejected_feedback_id, d.rejected_reward,
-            d.facts::VARCHAR AS facts, i.attributes->>'second_final' AS second_final
+            d.origin, d.facts::VARCHAR AS facts, i.attributes->>'second_final' AS second_final
         FROM dataset_rows d LEFT JOIN interactions i ON i.interaction_id = d.interaction_id
         WHERE d.dataset_id = $1 AND d.split = coalesce($2, d.split) ORDER BY d.row_number
         """,
         [dataset_id, split],
     )
     found["facts"] = [json.loads(facts) if isinstance(facts, str) else [] for facts in found["facts"]]
-    for column in ("completion", "chosen", "rejected", "second_final"):
+    for column in ("completion", "chosen", "rejected", "origin", "second_final"):
         texts = [text if isinstance(text, str) else None for text in found[column]]
         found[column] = pd.Series(texts, index=found.index, dtype=object)
     found["label"] = pd.Series([None if pd.isna(x) else bool(x) for x in found["label"]], found.index, dtype=object)

@@ -264,7 +264,7 @@ def test_every_draft_that_was_looked_at_is_in_a_row_or_has_one_reason(store, eve
     events.write()
     filters = {"regions": ("north", "south"), "answers": ("edit", "reject"), "since": NOW - timedelta(days=29)}
     for kind in DatasetKind:
-        for basis in Basis:
+        for basis in (Basis.EXPERT, Basis.REWARD):
             settings = SetSettings(kind=kind, basis=basis, max_rows=9, max_rows_per_user=2, **filters)
             seen = preview(store, events.loop_id, settings, design=FAST)
             drafts = 2 if (kind, basis) == (DatasetKind.PREFERENCE, Basis.REWARD) else 1
