@@ -6,7 +6,7 @@ Learning rates suit the shipped four-million-parameter base; take 1e-4 to 2e-4 f
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 from organism.config import BUNDLED_BASE
 from organism.errors import DesignError
@@ -52,6 +52,9 @@ class TrainingConfig:
         "checkpoint_every": (1, 100_000),
         "patience": (0, 100),
         "validation_share": (0.01, 0.5),
+        "seed": (0, 2**32 - 1),
+        "threads": (1, 1024),
+        "eval_rows": (1, 1_000_000),
         "max_new_tokens": (1, 8_192),
         "eval_batch_size": (1, 256),
     }
@@ -71,9 +74,13 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raise DesignError, naming the value, when a setting cannot work."""
+        for field in fields(self):
+            if not _is_of(getattr(self, field.name), field.type):
+                wanted = _in_words(field.type)
+                raise DesignError(f"{field.name} is {getattr(self, field.name)!r}; give {wanted}")
         for name, (low, high) in self.BOUNDS.items():
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise DesignError(f"{name} is {value!r}; give a number from {low} to {high}")
 
 
@@ -151,6 +158,70 @@ class BestOfNConfig(SftConfig):
     BOUNDS: ClassVar[Bounds] = {**SftConfig.BOUNDS, "n_drafts": (2, 64), "temperature": (0.05, 2.0)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpoConfig(TrainingConfig):
+    """Climbing the reward design: `batch_size` drafts a step, `group_size` of each prompt, graded against each other.
+
+    `beta` holds the model to its base. `floor_share` is what every draft must reach of the written share and of the
+    facts of the base's own draft; 0 takes that floor away. `judge` is the address of a reward model that stands for
+    quality in place of retained characters; empty for none. A draft's latency is modeled, so that a run can be
+    repeated: so many milliseconds a token read and a token written.
+    """
+
+    epochs: int = 1
+    learning_rate: float = 1e-3
+    batch_size: int = 32
+    group_size: int = 8
+    beta: float = 0.0
+    floor_share: float = 0.9
+    judge: str = ""
+    ms_per_prompt_token: float = 0.3
+    ms_per_token: float = 1.9
+
+    BOUNDS: ClassVar[Bounds] = {
+        **TrainingConfig.BOUNDS,
+        "group_size": (2, 64),
+        "beta": (0.0, 10.0),
+        "floor_share": (0.0, 1.0),
+        "ms_per_prompt_token": (0.0, 1e4),
+        "ms_per_token": (0.0, 1e4),
+    }
+
+    def check(self) -> None:
+        """As for every recipe; and the drafts of a step must be whole groups."""
+        TrainingConfig.check(self)
+        if self.batch_size % self.group_size:
+            raise DesignError(
+                f"batch_size is {self.batch_size} drafts a step and group_size {self.group_size} of a prompt; "
+                "make the first a multiple of the second"
+            )
+
+    def seconds(self, prompt_tokens: int, tokens: int) -> float:
+        """The modeled time until a whole draft is there."""
+        return (self.ms_per_prompt_token * prompt_tokens + self.ms_per_token * tokens) / 1000
+
+
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a word",
+    type(None): "null for the usual",
+}
+
+
+def _is_of(value: Any, wanted: Any) -> bool:
+    """Whether a value is of the type that its setting is declared with; a whole number is a number, a truth is none."""
+    kinds = get_args(wanted) or (wanted,)
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
+        return True
+    return type(value) in kinds or not set(kinds) <= set(_WORDS)
+
+
+def _in_words(wanted: Any) -> str:
+    return " or ".join(_WORDS[kind] for kind in get_args(wanted) or (wanted,))
+
+
 CONFIGS: dict[Recipe, type[TrainingConfig]] = {
     Recipe.SFT: SftConfig,
     Recipe.WEIGHTED: WeightedConfig,
@@ -158,6 +229,7 @@ CONFIGS: dict[Recipe, type[TrainingConfig]] = {
     Recipe.DPO: DpoConfig,
     Recipe.KTO: KtoConfig,
     Recipe.REWARD_MODEL: RewardModelConfig,
+    Recipe.GRPO: GrpoConfig,
 }
 """The settings of each recipe."""
 
