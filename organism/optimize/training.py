@@ -41,6 +41,7 @@ __all__ = [
     "fit",
     "fitting",
     "last_checkpoint",
+    "learned_logits",
     "load_base",
     "longest_of",
     "lora",
@@ -161,6 +162,24 @@ def set_apart(users: Sequence[str], config: TrainingConfig) -> tuple[list[int], 
 def longest_of(model: Any, config: TrainingConfig) -> int:
     """How many tokens a row may have: what was asked for, and no more than the model reads."""
     return min(config.max_length, model.config.max_position_embeddings)
+
+
+def learned_logits(causal_lm: Any, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The logits at the positions where `targets` is true, (n_targets, vocabulary); ids and targets are (rows, width).
+
+    Rows are padded on the right, so causal attention needs no mask. Only those positions pass through the head, unless
+    the architecture caps or scales what comes out of it: then the model is asked as a whole.
+    """
+    if any(getattr(causal_lm.config, name, None) not in (None, 1, 1.0) for name in _SCALES):
+        found: torch.Tensor = causal_lm(input_ids=ids, use_cache=False).logits[targets]
+        return found
+    hidden = causal_lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    logits: torch.Tensor = causal_lm.get_output_embeddings()(hidden[targets])
+    return logits
+
+
+# What Gemma, Granite, Cohere and Falcon-H1 do to their logits after the head.
+_SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
 def arguments(config: TrainingConfig, checkpoints: Path, where: Machine) -> dict[str, Any]:

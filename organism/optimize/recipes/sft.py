@@ -31,6 +31,7 @@ from organism.optimize.training import (
     arguments,
     batch_plan,
     fit,
+    learned_logits,
     load_base,
     longest_of,
     lora,
@@ -116,8 +117,7 @@ class Trainer(trl.SFTTrainer):
         ids, labels = inputs["input_ids"], inputs["labels"][:, 1:]
         targets = labels != IGNORED
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.args.bf16):
-            hidden = inner.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-            logits = inner.get_output_embeddings()(hidden[targets])
+            logits = learned_logits(inner, ids[:, :-1], targets)
         loss = self.summed(logits.float(), labels, targets, inputs)
         return loss / (targets.sum() if num_items_in_batch is None else num_items_in_batch)
 

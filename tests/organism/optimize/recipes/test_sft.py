@@ -1,10 +1,13 @@
 """Recipe sft: its loss, its replay, its refusals; the whole is tested with the worker."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import trl
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from organism.errors import DesignError, ModelError
 from organism.optimize.configs import SftConfig
@@ -28,6 +31,34 @@ def test_our_loss_is_that_of_trl(tiny_base: Path, tmp_path: Path) -> None:
     for trainer_class in (trl.SFTTrainer, sft.Trainer):
         model, tokenizer = load_base(tiny_base)
         rows = tokenized([*_examples(3), Example("Patient", "Note: a much longer note.", "u", "i")], tokenizer)
+        trainer = sft.build_trainer(model, tokenizer, rows, SftConfig(), tmp_path, CPU, trainer_class)
+        batch = trainer.data_collator([row._asdict() for row in rows])
+        losses.append(trainer.compute_loss(trainer.model, batch).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_model_that_caps_its_logits_is_asked_as_a_whole(tiny_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base, tmp_path / "base")
+    config = Gemma2Config(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=128,
+        final_logit_softcapping=0.5,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=1,
+    )
+    torch.manual_seed(0)
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path / "base")
+    losses = []
+    for trainer_class in (trl.SFTTrainer, sft.Trainer):
+        model, tokenizer = load_base(tmp_path / "base")
+        rows = tokenized(_examples(3), tokenizer)
         trainer = sft.build_trainer(model, tokenizer, rows, SftConfig(), tmp_path, CPU, trainer_class)
         batch = trainer.data_collator([row._asdict() for row in rows])
         losses.append(trainer.compute_loss(trainer.model, batch).item())
