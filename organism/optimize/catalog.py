@@ -180,7 +180,49 @@ REWARD_MODEL = RecipeCard(
     },
 )
 
-RECIPES: dict[Recipe, RecipeCard] = {card.recipe: card for card in (SFT, WEIGHTED, BEST_OF_N, DPO, KTO, REWARD_MODEL)}
+GROUP = Knob(
+    "group_size",
+    "Drafts of each prompt",
+    "They are graded against each other: more tell good from lucky, and take longer.",
+    (4, 8, 16),
+)
+FLOOR = Knob(
+    "floor_share",
+    "Floor under every draft",
+    "The share of the base's own facts and written text that no draft may fall below; at 0 a price weight collapses.",
+    (0.0, 0.5, 0.75, 0.9, 1.0),
+)
+CLIMB_BETA = Knob(
+    "beta",
+    "Hold to the base (beta)",
+    "Higher keeps the model nearer to its base; 0 lets the reward alone decide.",
+    (0.0, 0.01, 0.04, 0.1),
+)
+
+GRPO = RecipeCard(
+    recipe=Recipe.GRPO,
+    title="Climb the reward design",
+    sentence="Reinforcement learning: the model drafts, the reward design grades, and better drafts become likelier.",
+    learns_from="prompts whose final text an expert wrote, graded by the reward design with its guardrails as floors",
+    kind=DatasetKind.SFT,
+    basis="expert",
+    makes=Role.WRITER,
+    knobs=(RATE, GROUP, FLOOR, CLIMB_BETA, CAPACITY),
+    presets={
+        Preset.QUICK: Sizing(60, 60, {}),
+        Preset.SOLID: Sizing(240, 300, {}),
+        Preset.CAREFUL: Sizing(800, 300, {}),
+    },
+)
+
+RECIPES: dict[Recipe, RecipeCard] = {
+    card.recipe: card for card in (SFT, WEIGHTED, BEST_OF_N, DPO, KTO, REWARD_MODEL, GRPO)
+}
+
+
+def kind_of(recipe: Recipe) -> DatasetKind:
+    """What the rows in the folder of such a run are; an evaluation keeps what was learned from as prompts and texts."""
+    return DatasetKind.SFT if recipe is Recipe.EVALUATE else RECIPES[recipe].kind
 
 
 def find_recipe(name: str) -> RecipeCard:
@@ -207,4 +249,4 @@ def configured(
     return config
 
 
-assert set(RECIPES) == set(CONFIGS), "every recipe has settings and a card"
+assert set(RECIPES) == set(CONFIGS) - {Recipe.EVALUATE}, "every recipe that trains has settings and a card"

@@ -222,6 +222,15 @@ def _in_words(wanted: Any) -> str:
     return " or ".join(_WORDS[kind] for kind in get_args(wanted) or (wanted,))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig(TrainingConfig):
+    """A measurement: which version against which other (ids), and the address of a judge, if one is to be asked."""
+
+    version: str = ""
+    against: str = ""
+    judge: str = ""
+
+
 CONFIGS: dict[Recipe, type[TrainingConfig]] = {
     Recipe.SFT: SftConfig,
     Recipe.WEIGHTED: WeightedConfig,
@@ -230,6 +239,7 @@ CONFIGS: dict[Recipe, type[TrainingConfig]] = {
     Recipe.KTO: KtoConfig,
     Recipe.REWARD_MODEL: RewardModelConfig,
     Recipe.GRPO: GrpoConfig,
+    Recipe.EVALUATE: EvaluateConfig,
 }
 """The settings of each recipe."""
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from organism.config import Workspace
 from organism.errors import DesignError, ModelError, RunError, StoreError
-from organism.optimize.catalog import RECIPES
+from organism.optimize.catalog import RECIPES, kind_of
 from organism.optimize.configs import SftConfig, TrainingConfig, config_of
 from organism.optimize.controls import log_tail, pause_run, refuse_twin, resume_run, stop_run
 from organism.optimize.estimate import Estimate, estimate, estimate_ahead, note_foreseen
@@ -39,6 +39,7 @@ from organism.records import DatasetKind, Preset, Recipe, RewardDesign, RunStatu
 from organism.store.database import Cursor, Store
 from organism.store.datasets import read_dataset_rows
 from organism.store.evaluations import read_eval_results, read_evaluation
+from organism.store.safety_cases import read_safety_cases
 from organism.store.training_runs import (
     DatasetHeader,
     TrainingRun,
@@ -144,6 +145,7 @@ def start_run(
         "eval_dataset_id": eval_dataset_id or dataset_id,
         "reward_design_id": run.reward_design_id,
         "reward_design": None if design is None else design.spec(),
+        "safety": safety_lines(store, loop_id),
     }
     queue_run(store, workspace, run, description, rows, heldout, read_heldout_pairs(store, dataset_id, header))
     return run.run_id
@@ -237,6 +239,12 @@ def read_heldout_pairs(store: Store, dataset_id: str, header: DatasetHeader) -> 
     return [_pair(row) for row in _rows(store, dataset_id, "heldout")]
 
 
+def safety_lines(store: Store, loop_id: str) -> list[dict[str, Any]]:
+    """The loop's safety cases as a run's config.json keeps them."""
+    names = ["case_id", "name", "prompt", "must_say", "must_not_say"]
+    return read_safety_cases(store, loop_id)[names].to_dict("records")
+
+
 def _rows(store: Store, dataset_id: str, split: str) -> Iterator[Any]:
     return read_dataset_rows(store, dataset_id, split).itertuples(index=False)
 
@@ -281,7 +289,7 @@ def clone_run(
         parent_run_id=run_id,
         place=run.place,
     )
-    rows = read_rows(folder.path / "data.jsonl", FORM_OF_KIND[RECIPES[recipe].kind])
+    rows = read_rows(folder.path / "data.jsonl", FORM_OF_KIND[kind_of(recipe)])
     asked = {**description, "name": name, "config": clone.config}
     queue_run(store, workspace, clone, asked, rows, folder.heldout(), folder.heldout_pairs())
     return clone.run_id
@@ -380,6 +388,7 @@ def _example(row: Any) -> Example:
         interaction_id=row.interaction_id,
         facts=fact_checks(row.facts),
         second_final=row.second_final,
+        segments=row.segments or None,
     )
 
 

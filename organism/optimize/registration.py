@@ -26,7 +26,8 @@ def register(store: Store, run: TrainingRun, folder: RunFolder, last: dict[str, 
     the version that evaluation.json names. Raises RunError when evaluation.json is missing or broken.
     """
     result = read_result(folder.evaluation)
-    makes = RECIPES[Recipe(run.recipe)].makes
+    recipe = Recipe(run.recipe)
+    makes = None if recipe is Recipe.EVALUATE else RECIPES[recipe].makes
     stem = JUDGE if makes is Role.JUDGE else short_name(read_loops(store).set_index("loop_id")["name"][run.loop_id])
 
     def work(cursor: Cursor) -> None:
@@ -68,6 +69,8 @@ def _evaluation(cursor: Cursor, run: TrainingRun, result: dict[str, Any], made: 
         dataset_id=run.eval_dataset_id or run.dataset_id,
         summary=result["summary"],
         created_at=now,
+        name=run.name,
+        settings={name: run.config.get(name) for name in ("seed", "eval_rows", "max_new_tokens", "judge")},
     )
 
 

@@ -20,7 +20,7 @@ from organism.config import Workspace
 from organism.errors import OrganismError
 from organism.optimize.drops import Reason, in_words
 from organism.optimize.runs import RunFolder, Status, append_line, why_the_disk, why_the_memory, write_json
-from organism.records import RunStatus
+from organism.records import Recipe, RunStatus
 
 ENVIRONMENT = {
     # Two threads that spin while they wait take 20 times as long when another program wants the cores.
@@ -92,7 +92,7 @@ class Worker:
             self.say(message=f"The {name} model wrote {done} of {total} held-out drafts", seconds_left=None)
             return self.stop_asked()
 
-        if not self.run.adapter.is_dir():
+        if hasattr(recipe, "train") and not self.run.adapter.is_dir():
             job = Job(
                 base=base,
                 config=config,
@@ -123,6 +123,8 @@ def _evaluation_of(recipe: ModuleType) -> Callable[..., bool]:
 
 
 def _finished(run: RunFolder) -> str:
+    if run.recipe() is Recipe.EVALUATE:
+        return "Both models drafted the held-out rows"
     trained = run.trained() or {}
     left_out = in_words(trained.get("dropped") or {Reason.TOO_LONG: trained.get("n_too_long", 0)})
     said = f"Trained on {trained.get('n_rows', 'all')} rows" + (f" ({left_out}: left out)" if left_out else "")

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from organism.store.database import Cursor, Store
+from organism.store.segments import segments_of
 
 _ROWS = pa.schema(
     [
@@ -82,7 +83,8 @@ def read_dataset_rows(store: Store, dataset_id: str, split: str | None = None) -
     Columns: row_number, split, interaction_id, feedback_id, user_key, prompt, completion, chosen, rejected, label,
     reward, rejected_interaction_id, rejected_feedback_id, rejected_reward (each None or NaN where the kind has none),
     facts (a list of {kind, any_of}, empty without), origin (JSON text of the ballot and the votes behind a row by vote,
-    None otherwise), second_final (the same expert's second draw, where the sender gave one).
+    None otherwise), second_final (the same expert's second draw, where the sender gave one),
+    segments (a dict of what the sender says of the user, see `segments_of`).
     """
     found = store.frame(
         """
@@ -90,7 +92,8 @@ def read_dataset_rows(store: Store, dataset_id: str, split: str | None = None) -
             d.feedback_id::VARCHAR AS feedback_id, d.user_key, d.prompt, d.completion, d.chosen, d.rejected, d.label,
             d.reward, d.rejected_interaction_id::VARCHAR AS rejected_interaction_id,
             d.rejected_feedback_id::VARCHAR AS rejected_feedback_id, d.rejected_reward,
-            d.origin, d.facts::VARCHAR AS facts, i.attributes->>'second_final' AS second_final
+            d.origin, d.facts::VARCHAR AS facts, i.attributes->>'second_final' AS second_final,
+            i.region, i.attributes::VARCHAR AS attributes
         FROM dataset_rows d LEFT JOIN interactions i ON i.interaction_id = d.interaction_id
         WHERE d.dataset_id = $1 AND d.split = coalesce($2, d.split) ORDER BY d.row_number
         """,
@@ -101,6 +104,8 @@ def read_dataset_rows(store: Store, dataset_id: str, split: str | None = None) -
         texts = [text if isinstance(text, str) else None for text in found[column]]
         found[column] = pd.Series(texts, index=found.index, dtype=object)
     found["label"] = pd.Series([None if pd.isna(x) else bool(x) for x in found["label"]], found.index, dtype=object)
+    sent = zip(found.pop("region"), found.pop("attributes"), strict=True)
+    found["segments"] = pd.Series([segments_of(*pair) for pair in sent], index=found.index, dtype=object)
     return found
 
 

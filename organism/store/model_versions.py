@@ -78,8 +78,8 @@ def version_by_name(store: Store, loop_id: str, name: str) -> ModelVersion:
 
 
 def read_versions(store: Store, loop_id: str) -> pd.DataFrame:
-    """The versions of a loop, the newest first: the columns of ModelVersion, is_live, and the figures of the latest
-    evaluation (before, after, facts_before, facts_after; None where there is none).
+    """The versions of a loop, the newest first: the columns of ModelVersion, is_live, and before, after, facts_before
+    and facts_after of the evaluation that counts: the latest against a base if there is one (None without any).
     """
     return store.frame(
         """
@@ -87,8 +87,9 @@ def read_versions(store: Store, loop_id: str) -> pd.DataFrame:
             SELECT arg_max(model_version_id, (created_at, rowid)) AS id
             FROM alias_events WHERE loop_id = $1 AND alias = 'live'
         ), latest AS (
-            SELECT model_version_id, arg_max(summary, created_at) AS summary FROM eval_runs
-            WHERE loop_id = $1 GROUP BY model_version_id
+            SELECT e.model_version_id, arg_max(e.summary, (b.adapter_path IS NULL, e.created_at)) AS summary
+            FROM eval_runs e LEFT JOIN model_versions b ON b.model_version_id = e.baseline_version_id
+            WHERE e.loop_id = $1 GROUP BY e.model_version_id
         )
         SELECT v.*, coalesce(v.model_version_id = (SELECT id FROM live), false) AS is_live,
             (e.summary->>'before')::DOUBLE AS before, (e.summary->>'after')::DOUBLE AS after,
