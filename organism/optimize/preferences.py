@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from organism.optimize.framing import framed
 from organism.optimize.runs import write_json
-from organism.optimize.training import Machine
+from organism.optimize.training import Machine, learned_logits
 
 REFERENCE = "reference.json"
 REFERENCE_BATCH = 16
@@ -47,8 +47,7 @@ def token_log_probs(causal_lm: Any, ids: torch.Tensor, learned: torch.Tensor, *,
     """
     targets = learned[:, 1:].bool()
     with torch.autocast(ids.device.type, torch.bfloat16, enabled=bf16):
-        hidden = causal_lm.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-        logits = causal_lm.get_output_embeddings()(hidden[targets])
+        logits = learned_logits(causal_lm, ids[:, :-1], targets)
     found = -F.cross_entropy(logits.float(), ids[:, 1:][targets], reduction="none")
     return torch.zeros(targets.shape, device=ids.device).masked_scatter(targets, found)
 
