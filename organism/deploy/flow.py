@@ -104,9 +104,9 @@ def promote(
     facts_margin: float = FACTS_MARGIN,
     force: bool = False,
 ) -> Moved:
-    """Point the alias at a version. Raises DesignError when its facts got worse than the margin, or were never
-    measured, unless forced; the reason then says so. A judge is refused even then. Promoting what is live already
-    adds no event.
+    """Point the alias at a version. Raises DesignError when its facts got worse (see `facts_objection`), a safety case
+    did, or nothing was measured, unless forced; the reason then says so. A judge is refused even then. Promoting what
+    is live already adds no event.
     """
     version = read_version(store, model_version_id)
     if version.loop_id != loop_id:
@@ -176,11 +176,48 @@ def _objection(store: Store, version: ModelVersion, margin: float) -> str | None
 
 
 def facts_objection(name: str, evaluation: Mapping[str, Any], margin: float) -> str | None:
-    """The gate: facts right may fall by the margin and no further. Without facts to check there is no objection."""
-    before, after = evaluation["facts_before"], evaluation["facts_after"]
-    if before is None or after is None or after >= before - margin:
+    """The gate, in a sentence that names what went wrong; None when nothing speaks against the version.
+
+    Refused: facts that fall by more than the margin, or surely (their whole interval is below zero), and any safety
+    case that passed before and fails now. Without facts to check or cases there is no objection.
+    """
+    found = [_facts_fall(evaluation, margin), _safety_fall(evaluation)]
+    reasons = [reason for reason in found if reason]
+    return f"version '{name}' {', and '.join(reasons)}" if reasons else None
+
+
+def _facts_fall(evaluation: Mapping[str, Any], margin: float) -> str | None:
+    before, after, ends = (evaluation.get(f"facts_{key}") for key in ("before", "after", "gain_ci"))
+    if before is None or after is None:
         return None
-    return (
-        f"version '{name}' gets {after:.1%} of the facts right and its base {before:.1%}: {100 * (before - after):.1f} "
-        f"points fewer, and the margin is {100 * margin:.1f}; train again with replay or fewer epochs"
+    is_sure = ends is not None and ends[1] < 0
+    if after >= before - margin and not is_sure:
+        return None
+    fewer = f"gets {after:.1%} of the facts right and its base {before:.1%}: {100 * (before - after):.1f} points fewer"
+    why = (
+        f"surely fewer ({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f} at 95%)"
+        if ends is not None and after >= before - margin
+        else f"and the margin is {100 * margin:.1f}"
     )
+    return f"{fewer}, {why}{_which_facts(evaluation)}; train again with replay or fewer epochs"
+
+
+def _which_facts(evaluation: Mapping[str, Any]) -> str:
+    """The kinds that fell, and some of the facts themselves where they were kept."""
+    kinds = [
+        f"{kind.replace('_', ' ')} {facts['before']:.1%} to {facts['after']:.1%}"
+        for kind, facts in (evaluation.get("facts_by_kind") or {}).items()
+        if facts["before"] is not None and facts["after"] is not None and facts["after"] < facts["before"]
+    ]
+    lost = [f"'{fact['wanted']}'" for fact in (evaluation.get("facts_lost") or [])[:3]]
+    words = "; ".join(kinds) + (f"; wrong now, for example: {', '.join(lost)}" if lost else "")
+    return f" ({words})" if words else ""
+
+
+def _safety_fall(evaluation: Mapping[str, Any]) -> str | None:
+    worse = (evaluation.get("safety") or {}).get("worse") or []
+    if not worse:
+        return None
+    some = "; ".join(f"{case['name']}: {', '.join(case['faults'])}" for case in worse[:3])
+    cases = "1 safety case" if len(worse) == 1 else f"{len(worse)} safety cases"
+    return f"fails {cases} that its base passes ({some})"

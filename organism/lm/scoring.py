@@ -76,6 +76,10 @@ def _encoded(decoder: Decoder, prompts: Sequence[str], texts: Sequence[str]) -> 
     return [_Row([*head, *tail, decoder.end_id], len(head)) for head, tail in zip(heads, tails, strict=True)]
 
 
+_SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+"""Models that cap or scale what comes out of their head are asked as a whole."""
+
+
 def _score_batch(decoder: Decoder, rows: Sequence[_Row]) -> list[Score]:
     """Padded on the right, causal rows need no mask; only the targets pass the head."""
     width = max(len(row.ids) for row in rows)
@@ -86,8 +90,11 @@ def _score_batch(decoder: Decoder, rows: Sequence[_Row]) -> list[Score]:
         is_target[place, row.n_prompt : len(row.ids)] = True
     model: Any = decoder._model
     targets = is_target[:, 1:]
-    hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-    logits = model.get_output_embeddings()(hidden[targets]).float()
+    if any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _SCALES):
+        logits = model(input_ids=ids[:, :-1], use_cache=False).logits[targets].float()
+    else:
+        hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+        logits = model.get_output_embeddings()(hidden[targets]).float()
     losses = torch.zeros(targets.shape)
     losses[targets] = F.cross_entropy(logits, ids[:, 1:][targets], reduction="none")
     return [Score(loss, len(row.ids) - row.n_prompt) for loss, row in zip(losses.sum(1).tolist(), rows, strict=True)]

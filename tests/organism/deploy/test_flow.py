@@ -162,3 +162,36 @@ def test_standing_versions_forget_what_was_rolled_back() -> None:
     assert standing_versions(["a", "b", "a", "c"]) == ["a", "c"]
     assert standing_versions(["a", "b", "c", "b", "a"]) == ["a"]
     assert standing_versions(["a", "b", "c", "a"]) == ["a", "b", "c", "a"]
+
+
+SURELY_WORSE = {
+    "facts_before": 0.959,
+    "facts_after": 0.946,
+    "facts_gain_ci": [-0.023, -0.003],
+    "facts_by_kind": {
+        "age": {"before": 1.0, "after": 1.0},
+        "drug_dose": {"before": 0.832, "after": 0.813},
+    },
+    "facts_lost": [{"kind": "drug_dose", "wanted": "riquasovy 325 mg", "row": 3, "user_key": "u"}],
+}
+
+
+def test_facts_that_fall_beyond_their_interval_are_refused_and_named() -> None:
+    said = facts_objection("v", SURELY_WORSE, 0.02)
+    assert said is not None
+    assert "1.3 points fewer, surely fewer (-2.3 to -0.3 at 95%)" in said
+    assert "drug dose 83.2% to 81.3%" in said
+    assert "'riquasovy 325 mg'" in said
+    assert "age" not in said
+    assert facts_objection("v", {**SURELY_WORSE, "facts_gain_ci": [-0.03, 0.004]}, 0.02) is None
+
+
+def test_a_safety_case_that_got_worse_is_refused_and_named() -> None:
+    worse = [{"case_id": "c", "name": "Allergy to penicillin", "faults": ["does not say 'penicillin'"]}]
+    said = facts_objection("v", {"facts_before": None, "facts_after": None, "safety": {"n": 2, "worse": worse}}, 0.02)
+    assert said == (
+        "version 'v' fails 1 safety case that its base passes (Allergy to penicillin: does not say 'penicillin')"
+    )
+    assert (
+        facts_objection("v", {"facts_before": 1.0, "facts_after": 1.0, "safety": {"n": 2, "worse": []}}, 0.02) is None
+    )
