@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,6 +67,7 @@ class Planned(NamedTuple):
     cut: str
     seed: int
     n_train: int | None
+    n_heldout: int | None
     objection: str | None
 
 
@@ -76,7 +77,7 @@ def preview_sweep(store: Store, loop_id: str, plan: SweepPlan) -> list[Planned]:
     Raises InputError or DesignError for a plan that cannot work at all.
     """
     designs = _designs(store, loop_id, plan)
-    seen: dict[str, tuple[int | None, str | None]] = {}
+    seen: dict[str, tuple[int | None, int | None, str | None]] = {}
     found = []
     for track, label in _labeled(plan):
         key = f"{RECIPES[track.recipe].kind} {RECIPES[track.recipe].basis} {track.design} {track.cut}"
@@ -121,7 +122,8 @@ def start_sweep(
             "seed": track.seed,
         }
         try:
-            run = _start(store, workspace, sweep, plan, track, design, judged, started, now, place)
+            at = now + timedelta(milliseconds=number)  # they stand in line in the order of the plan
+            run = _start(store, workspace, sweep, plan, track, design, judged, started, at, place)
             started.append({**told, **run, "why": None})
         except OrganismError as error:
             started.append({**told, "run_id": None, "dataset_id": None, "why": str(error)})
@@ -235,12 +237,13 @@ def _judging(plan: SweepPlan) -> SetSettings:
 
 def _readiness(
     store: Store, loop_id: str, plan: SweepPlan, track: Track, designs: Mapping[str, RewardDesign]
-) -> tuple[int | None, str | None]:
+) -> tuple[int | None, int | None, str | None]:
+    """Rows to learn from, rows to judge by, and what is short."""
     try:
         seen = preview(store, loop_id, _settings(plan, track), design=designs[track.design or LIVE])
     except OrganismError as error:
-        return None, str(error)
-    return seen.n_train, seen.objection
+        return None, None, str(error)
+    return seen.n_train, seen.n_heldout, seen.objection
 
 
 def _start(

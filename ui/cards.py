@@ -26,6 +26,7 @@ STATUSES = {
     RunStatus.QUEUED: ("gray", "schedule"),
     RunStatus.RUNNING: ("blue", "autorenew"),
     RunStatus.EVALUATING: ("violet", "fact_check"),
+    RunStatus.PAUSED: ("gray", "pause_circle"),
     RunStatus.DONE: ("green", "check"),
     RunStatus.STOPPED: ("gray", "stop_circle"),
     RunStatus.FAILED: ("red", "error"),

@@ -1,17 +1,33 @@
-"""How a training run and its evaluation are shown: one line a run, one card an evaluation."""
+"""How training runs are shown and steered: a line a run, its buttons, and the queue that they stand in."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from organism.records import RunStatus
-from ui import cards, charts, runtime
-from ui.words import literal, percent, points
+from organism.config import utcnow
+from organism.errors import OrganismError
+from organism.optimize.catalog import PRESET_TITLES, RECIPES
+from organism.optimize.controls import CAN_RESUME
+from organism.optimize.flow import (
+    pause_run,
+    read_run_settings,
+    resume_run,
+    retry_run,
+    set_cap,
+    set_price,
+    stop_run,
+)
+from organism.records import Preset, Recipe, RunStatus
+from ui import cards, charts, recipes, runtime
+from ui.run_figures import in_words
+from ui.words import literal, sentence
 
-RESUMABLE = (RunStatus.INTERRUPTED, RunStatus.STOPPED, RunStatus.FAILED)
+REFUSED = "refused"
+CLONE, RETRY = "Clone with changes", "Try again from the start"
 
 
 def is_alive(runs: pd.DataFrame) -> bool:
@@ -19,161 +35,125 @@ def is_alive(runs: pd.DataFrame) -> bool:
     return bool(runs["status"].isin(runtime.ALIVE).any())
 
 
-def run_line(run: pd.Series, *, is_open: bool, stop: Callable[..., None], resume: Callable[..., None]) -> None:
-    """One run: what it is, how far it is, and what can be done with it."""
+def run_line(run: pd.Series, *, is_open: bool, place: int | None = None) -> None:
+    """One run: what it is, how far it is, and what can be done with it; `place` is its place in line."""
     status, run_id = RunStatus(run["status"]), run["run_id"]
     with st.container(border=True, key=f"run_{run_id}"):
-        left, middle, right = st.columns([2.2, 3, 1.5], vertical_alignment="center")
+        left, middle, right = st.columns([2.4, 2.8, 1.8], vertical_alignment="center")
         with left:
-            st.markdown(f"**{literal(_title(run))}**")
+            st.markdown(f"**{literal(title_of(run))}**")
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 cards.run_badge(status)
-                st.caption(charts.at(run["created_at"]), help=f"Run {run_id}, times in UTC.")
+                st.caption(f"{_recipe_of(run)}, {charts.at(run['created_at'])}", help=f"Run {run_id}, times in UTC.")
         with middle:
             if status in runtime.ALIVE:
-                st.progress(_share(run), text=_live_words(run))
+                st.progress(_share(run), text=_live_words(run, place))
             else:
                 st.caption(_about(run))
-        with right.container(horizontal=True, horizontal_alignment="right"):
-            if status in runtime.ALIVE:
-                st.button("Stop", icon=":material/stop_circle:", key=f"stop_{run_id}", on_click=stop, args=(run_id,))
-            elif status in RESUMABLE:
-                st.button("Resume", icon=":material/resume:", key=f"resume_{run_id}", on_click=resume, args=(run_id,))
+        with right.container(horizontal=True, horizontal_alignment="right", gap="small"):
+            _actions(run_id, status)
             if is_open:
                 st.badge("Open", color="gray")
             else:
                 st.button("Open", type="tertiary", key=f"open_{run_id}", on_click=_open, args=(run_id,))
 
 
-def training_set_card(dataset: pd.Series) -> None:
-    """What a run learns from: how many answers train, how many judge, and why the others were left out."""
-    dropped = {reason: n for reason, n in json.loads(dataset["dropped"]).items() if n}
-    parts = {"Training": int(dataset["n_train"]), "Held out": int(dataset["n_heldout"])} | dropped
-    table = pd.DataFrame({"part": list(parts), "answers": list(parts.values())})
-    with st.container(border=True):
-        st.header("What it learns from", anchor=False)
-        cards.chart(
-            runtime.figure(charts.shares, table, about=(dataset["dataset_id"],)),
-            f"{dataset['name']}: {parts['Training']:,} texts of {dataset['n_users_train']} users to learn from, "
-            f"{parts['Held out']:,} of {dataset['n_users_heldout']} others to judge by; "
-            f"{sum(dropped.values()):,} answers were left out. Frozen as {dataset['content_hash'][:12]}.",
-            table,
-            f"training_set_{dataset['dataset_id']}",
-        )
+def _actions(run_id: str, status: RunStatus) -> None:
+    """The buttons that this status allows."""
+    if status in runtime.ALIVE:
+        _button("Pause", "pause_circle", pause, run_id, "Save a checkpoint and make room for others.")
+        _button("Stop", "stop_circle", stop, run_id, "Save a checkpoint and end. It can be resumed.")
+    elif status in CAN_RESUME:
+        _button("Resume", "resume", resume, run_id, "Go on from the last checkpoint.")
+    options = [CLONE] if status in runtime.ALIVE or status is RunStatus.PAUSED else [CLONE, RETRY]
+    chosen = st.menu_button("", options, icon=":material/more_horiz:", type="tertiary", key=f"more_{run_id}")
+    if chosen == CLONE:
+        recipes.ask(run_id)
+        st.rerun()
+    if chosen == RETRY:
+        retry(run_id)
+        st.rerun()
 
 
-def evaluation_card(figures: dict[str, Any], version: str, facts_margin: float) -> None:
-    """Before and after on held-out users: five figures, then the picture with its floor and ceiling."""
-    st.caption(
-        f"Both models drafted {figures['n_rows']:,} visits of {figures['n_users']} users whom training never saw. "
-        "Intervals at 95%, resampled by user."
-    )
-    with st.grid(5, min_column_width=165):
-        _judged(
-            "Retained characters", figures, "before", "after", "gain_ci", "How much of what the model wrote survived."
-        )
-        _judged(
-            "Written share",
-            figures,
-            "written_share_before",
-            "written_share_after",
-            "written_share_gain_ci",
-            "How much of what the expert needed the model wrote. Short drafts cannot game this one.",
-        )
-        _judged(
-            "Facts right",
-            figures,
-            "facts_before",
-            "facts_after",
-            "facts_gain_ci",
-            f"Facts copied exactly. A version that loses more than {100 * facts_margin:.0f} points is not promoted.",
-        )
-        _plain(
-            "Draft length",
-            figures,
-            "chars",
-            "{:,.0f}",
-            f"Characters a draft, on average. The experts write {figures['chars_final']:,.0f}.",
-        )
-        _plain(
-            "Tokens a second", figures, "tokens_per_second", "{:,.0f}", "Speed of writing on this machine, in batches."
-        )
-    table = _table(figures)
-    takeaway = (
-        f"{version} keeps {percent(figures['after'], 0)} of what it writes, the base {percent(figures['before'], 0)}; "
-        f"unrelated notes share {percent(figures['floor'], 0) or 'an unknown part'}"
-        + (f", a second note of the same expert {percent(figures['ceiling'], 0)}." if figures.get("ceiling") else ".")
-    )
-    levels = (figures.get("floor"), figures.get("ceiling"))
-    about = (figures["eval_run_id"],)
-    cards.chart(
-        runtime.figure(charts.before_and_after, table, *levels, about=about), takeaway, table, f"evaluation_{version}"
+def _button(label: str, icon: str, action: Any, run_id: str, about: str) -> None:
+    st.button(
+        label, icon=f":material/{icon}:", key=f"{label.lower()}_{run_id}", on_click=action, args=(run_id,), help=about
     )
 
 
-def _judged(label: str, figures: dict[str, Any], before: str, after: str, interval: str, about: str) -> None:
-    first, last, ends = figures[before], figures[after], figures[interval]
-    gain = None if first is None or last is None else last - first
-    spread = f" Change {points(ends[0])} to {points(ends[1])}." if ends else ""
-    flat = gain is not None and abs(gain) < 0.0005
-    cards.vital(
-        label, percent(last), about + spread, delta=0 if flat else points(gain), than=f"from {percent(first, 0)}"
-    )
+def stop(run_id: str) -> None:
+    """Ask a run to end; a refusal waits for the next drawing of the page."""
+    with _keeping_refusal():
+        stop_run(runtime.store(), runtime.place(), run_id)
 
 
-def _plain(label: str, figures: dict[str, Any], stem: str, form: str, about: str) -> None:
-    first, last = figures[f"{stem}_before"], figures[f"{stem}_after"]
-    st.metric(
-        label,
-        form.format(last),
-        f"{last - first:+,.0f}" if round(last - first) else 0,
-        delta_color="off",
-        help=about,
-        border=True,
-        height="stretch",
-        delta_description=f"from {form.format(first)}",
-    )
+def pause(run_id: str) -> None:
+    """Ask a run to make room."""
+    with _keeping_refusal():
+        pause_run(runtime.store(), runtime.place(), run_id)
 
 
-def _table(figures: dict[str, Any]) -> pd.DataFrame:
-    rows = [
-        ("Retained characters", figures["before"], figures["after"], figures["gain_ci"]),
-        (
-            "Written share",
-            figures["written_share_before"],
-            figures["written_share_after"],
-            figures["written_share_gain_ci"],
-        ),
-        ("All facts", figures["facts_before"], figures["facts_after"], figures["facts_gain_ci"]),
-    ]
-    rows += [
-        (f"Facts: {kind.replace('_', ' ')}", facts["before"], facts["after"], facts["gain_ci"])
-        for kind, facts in figures.get("facts_by_kind", {}).items()
-    ]
-    return pd.DataFrame(
-        [
-            {"name": name, "before": before, "after": after, "gain": _gain(before, after, ends)}
-            for name, before, after, ends in rows
-            if before is not None and after is not None
-        ],
-        columns=["name", "before", "after", "gain"],
-    )
+def resume(run_id: str) -> None:
+    """Put a run in line again."""
+    with _keeping_refusal():
+        resume_run(runtime.store(), runtime.place(), run_id, now=utcnow())
 
 
-def _gain(before: float, after: float, ends: list[float] | None) -> str:
-    spread = f" ({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})" if ends else ""
-    return f"{points(after - before)}{spread}"
+def retry(run_id: str) -> None:
+    """Start the same run anew, and open it."""
+    with _keeping_refusal():
+        st.query_params["run"] = retry_run(runtime.store(), runtime.place(), run_id, now=utcnow())
 
 
-def _title(run: pd.Series) -> str:
-    return str(run["version_name"] if pd.notna(run["version_name"]) else run["dataset_name"])
+@contextmanager
+def _keeping_refusal() -> Iterator[None]:
+    try:
+        yield
+    except OrganismError as error:
+        st.session_state[REFUSED] = str(error)
+
+
+def refusal() -> None:
+    """What an action was refused with, once."""
+    if refused := st.session_state.pop(REFUSED, None):
+        st.error(literal(sentence(refused)), title="Not done", icon=":material/error:")
+
+
+def queue_settings() -> None:
+    """How many runs train at once, and what an hour costs."""
+    with st.popover("Queue", icon=":material/queue:", help="How many runs train at once, and what an hour costs"):
+        kept = read_run_settings(runtime.place())
+        cap = st.number_input(
+            "Runs at once", 1, 64, kept.max_runs, key="queue_cap", help="Two cores train one run about as fast as two."
+        )
+        price = st.number_input(
+            "Dollars an hour", 0.0, 10_000.0, kept.usd_per_hour, key="queue_price", placeholder="Not stated",
+            help="What an hour of this machine costs. Runs then say what they cost so far.",
+        )  # fmt: skip
+        if st.button("Keep", key="queue_keep", icon=":material/check:"):
+            with cards.polite("Not kept"):
+                set_cap(runtime.place(), int(cap))
+                set_price(runtime.place(), price)
+                st.rerun()
+
+
+def title_of(run: pd.Series) -> str:
+    """What a run is called: its name, else the version it made, else what it learns from."""
+    return str(next((run[of] for of in ("name", "version_name", "dataset_name") if pd.notna(run[of])), run["run_id"]))
+
+
+def _recipe_of(run: pd.Series) -> str:
+    recipe = str(run["recipe"])
+    title = RECIPES[Recipe(recipe)].title if recipe in RECIPES else recipe.replace("_", " ").capitalize()
+    return title + (f", {PRESET_TITLES[Preset(run['preset'])].lower()}" if pd.notna(run["preset"]) else "")
 
 
 def _about(run: pd.Series) -> str:
     config = json.loads(run["config"])
-    n_train = f"{int(run['n_train']):,} notes, " if pd.notna(run["n_train"]) else ""
+    n_train = f"{int(run['n_train']):,} rows, " if pd.notna(run["n_train"]) else ""
+    settings = [f"{config['epochs']} passes", f"rank {config['lora_r']}"] if "epochs" in config else []
     message = f" {literal(run['message'])}" if run["message"] else ""
-    return f"{n_train}{config['epochs']} passes, rank {config['lora_r']}.{message}"
+    return f"{n_train}{', '.join(settings)}.{message}"
 
 
 def _share(run: pd.Series) -> float:
@@ -182,16 +162,18 @@ def _share(run: pd.Series) -> float:
     return min(float(run["step"] / run["total_steps"]), 1.0)
 
 
-def _live_words(run: pd.Series) -> str:
+def _live_words(run: pd.Series, place: int | None) -> str:
     """How far a living run is, in a line."""
-    if pd.isna(run["total_steps"]):
+    if run["status"] == RunStatus.QUEUED and place:
+        return literal(f"{run['message'] or 'Waiting for its turn'} ({place} in line)" if place > 1 else run["message"])
+    if run["status"] == RunStatus.EVALUATING or pd.isna(run["total_steps"]):
         return literal(run["message"] or "Waiting for its turn")
     words = [f"Step {int(run['step'])} of {int(run['total_steps'])}"]
     if pd.notna(run["loss"]):
         words.append(f"loss {run['loss']:.3f}")
-    if pd.notna(run["tokens_per_second"]):
-        words.append(f"{run['tokens_per_second']:,.0f} tokens/s")
-    return ", ".join(words) + (f". {literal(run['message'])}" if run["message"] else "")
+    if (left := in_words(run["seconds_left"])) is not None:
+        words.append(f"{left} of training left")
+    return literal(", ".join(words))
 
 
 def _open(run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The fine-tunes page: start, follow, stop; judge, promote, roll back."""
+"""The fine-tunes page: start with a reason, follow, pause, stop, clone; judge, promote, roll back."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,27 +20,84 @@ Visit = Callable[..., AppTest]
 def test_a_finished_run_shows_its_figures_between_floor_and_ceiling(full: Path, visit: Visit) -> None:
     app = visit("fine_tunes")
     figures = {metric.label: metric.value for metric in app.metric}
-    assert set(figures) == {"Retained characters", "Written share", "Facts right", "Draft length", "Tokens a second"}
-    assert any("unrelated notes share" in caption.value for caption in app.caption)
+    assert {"Retained characters", "Written share", "Facts right", "Draft length", "Loss"} <= set(figures)
+    assert any("unrelated texts share" in caption.value for caption in app.caption)
     assert len(app.get("plotly_chart")) == 3, "the loss, the training set and the evaluation"
 
 
-def test_a_living_run_is_followed_and_can_be_stopped_before_it_starts(full: Path, visit: Visit) -> None:
+def test_a_living_run_can_be_paused_resumed_and_stopped_before_it_starts(full: Path, visit: Visit) -> None:
     visit("fine_tunes")
     run_id = waiting_run()
     app = visit("fine_tunes", run=run_id)
     assert not app.exception
-    app.button(key=f"stop_{run_id}").click().run()
-    assert not app.exception
-    assert read_run(runtime.store(), run_id).status is RunStatus.STOPPED
+    for button, status in (("pause", RunStatus.PAUSED), ("stop", RunStatus.STOPPED)):
+        app.button(key=f"{button}_{run_id}").click().run()
+        assert not app.exception
+        assert read_run(runtime.store(), run_id).status is status
+        app = visit("fine_tunes", run=run_id) if status is RunStatus.STOPPED else app
+        if status is RunStatus.PAUSED:
+            update_run(runtime.store(), run_id, {"status": "queued"})
+            app = visit("fine_tunes", run=run_id)
     assert app.button(key=f"resume_{run_id}")
 
 
-def test_rolling_back_moves_the_alias_to_the_version_before(full: Path, visit: Visit) -> None:
+def test_a_refused_action_is_a_sentence_and_the_page_goes_on(full: Path, visit: Visit) -> None:
+    visit("fine_tunes")
+    run_id = waiting_run(RunStatus.STOPPED)
+    app = visit("fine_tunes", run=run_id)
+    app.button(key=f"resume_{run_id}").click().run()
+    assert not app.exception
+    assert "is gone" in app.error[0].value
+    assert app.button(key=f"resume_{run_id}")
+
+
+def test_a_goal_suggests_a_recipe_says_why_and_starts_it(full: Path, visit: Visit) -> None:
     app = visit("fine_tunes")
+    runtime.opened().supervisor.close()
+    app.button(key="new_run_button").click().run()
+    assert not app.exception
+    assert any("Imitate expert edits: an expert's own text" in plain(text.value) for text in app.markdown)
+    assert any("to learn from" in box.value for box in app.success)
+    app.button(key="run_start").click().run()
+    assert not app.exception
+    newest = read_runs(runtime.store(), loop_id()).iloc[0]
+    assert (newest["status"], newest["recipe"], newest["preset"]) == ("queued", "sft", "quick")
+    assert newest["run_id"] in app.query_params["run"]
+
+
+def test_a_goal_without_enough_data_says_what_is_short(full: Path, visit: Visit) -> None:
+    visit("fine_tunes")
+    store = runtime.store()
+    store.execute("DELETE FROM feedback_events", [], "feedback_events")
+    app = visit("fine_tunes")
+    app.button(key="new_run_button").click().run()
+    assert not app.exception
+    assert "wanted at least 20" in plain(app.warning[0].value)
+    assert app.button(key="run_start").disabled
+
+
+def test_a_clone_learns_from_the_same_rows_with_another_knob(full: Path, visit: Visit) -> None:
+    app = visit("fine_tunes")
+    runtime.opened().supervisor.close()
+    app.button(key="new_run_button").click().run()
+    app.button(key="run_start").click().run()
+    first = read_runs(runtime.store(), loop_id()).iloc[0]
+    app.session_state["run_form"] = first["run_id"]
+    app.run()
+    app.select_slider(key=f"knob_clone_{first['run_id']}_epochs").set_value(5).run()
+    app.button(key="clone_start").click().run()
+    assert not app.exception
+    clone = read_run(runtime.store(), str(read_runs(runtime.store(), loop_id())["run_id"].iloc[0]))
+    assert (clone.parent_run_id, clone.config["epochs"]) == (first["run_id"], 5)
+    assert clone.dataset_id == first["dataset_id"]
+
+
+def test_rolling_back_moves_the_alias_to_the_version_before(full: Path, visit: Visit) -> None:
+    app = visit("fine_tunes", view="Versions")
     app.button(key="roll_back").click().run()
     assert not app.exception
     assert live_name() == "base"
+    app = visit("fine_tunes")
     app.button(key="promote").click().run()
     assert live_name() == "scribe-1"
 
@@ -63,6 +120,11 @@ def test_a_link_to_an_unknown_run_shows_the_latest_and_says_so(full: Path, visit
     app = visit("fine_tunes", run="run-999")
     assert not app.exception
     assert "run\\-999" in app.warning[0].value
+
+
+def plain(text: str) -> str:
+    """A text without the signs that keep Markdown from reading it."""
+    return text.replace("\\", "")
 
 
 def loop_id() -> str:
