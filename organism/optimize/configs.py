@@ -140,32 +140,58 @@ class RewardModelConfig(TrainingConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightedConfig(SftConfig):
-    """Imitation by reward: each text counts as its reward to the power of `sharpness`; 0 makes all count alike."""
+class RewardedConfig(TrainingConfig):
+    """What recipes share that ask the reward design. A draft's latency is modeled, so that a run can be repeated: so
+    many milliseconds a token read and a token written.
+    """
 
-    sharpness: float = 1.0
+    ms_per_prompt_token: float = 0.3
+    ms_per_token: float = 1.9
 
-    BOUNDS: ClassVar[Bounds] = {**SftConfig.BOUNDS, "sharpness": (0.0, 20.0)}
+    BOUNDS: ClassVar[Bounds] = {
+        **TrainingConfig.BOUNDS,
+        "ms_per_prompt_token": (0.0, 1e4),
+        "ms_per_token": (0.0, 1e4),
+    }
+
+    def seconds(self, prompt_tokens: int, tokens: int) -> float:
+        """The modeled time until a whole draft is there."""
+        return (self.ms_per_prompt_token * prompt_tokens + self.ms_per_token * tokens) / 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BestOfNConfig(SftConfig):
+class WeightedConfig(RewardedConfig):
+    """Imitation by reward: each text counts as its reward to the power of `sharpness`; 0 makes all count alike."""
+
+    replay_share: float = 0.0
+    sharpness: float = 1.0
+
+    BOUNDS: ClassVar[Bounds] = {**RewardedConfig.BOUNDS, "replay_share": (0.0, 0.9), "sharpness": (0.0, 20.0)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestOfNConfig(RewardedConfig):
     """Rejection sampling: `n_drafts` a prompt are sampled at `temperature`, and the best one is imitated."""
 
+    replay_share: float = 0.0
     n_drafts: int = 4
     temperature: float = 0.8
 
-    BOUNDS: ClassVar[Bounds] = {**SftConfig.BOUNDS, "n_drafts": (2, 64), "temperature": (0.05, 2.0)}
+    BOUNDS: ClassVar[Bounds] = {
+        **RewardedConfig.BOUNDS,
+        "replay_share": (0.0, 0.9),
+        "n_drafts": (2, 64),
+        "temperature": (0.05, 2.0),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GrpoConfig(TrainingConfig):
+class GrpoConfig(RewardedConfig):
     """Climbing the reward design: `batch_size` drafts a step, `group_size` of each prompt, graded against each other.
 
     `beta` holds the model to its base. `floor_share` is what every draft must reach of the written share and of the
     facts of the base's own draft; 0 takes that floor away. `judge` is the address of a reward model that stands for
-    quality in place of retained characters; empty for none. A draft's latency is modeled, so that a run can be
-    repeated: so many milliseconds a token read and a token written.
+    quality in place of retained characters; empty for none.
     """
 
     epochs: int = 1
@@ -175,16 +201,12 @@ class GrpoConfig(TrainingConfig):
     beta: float = 0.0
     floor_share: float = 0.9
     judge: str = ""
-    ms_per_prompt_token: float = 0.3
-    ms_per_token: float = 1.9
 
     BOUNDS: ClassVar[Bounds] = {
-        **TrainingConfig.BOUNDS,
+        **RewardedConfig.BOUNDS,
         "group_size": (2, 64),
         "beta": (0.0, 10.0),
         "floor_share": (0.0, 1.0),
-        "ms_per_prompt_token": (0.0, 1e4),
-        "ms_per_token": (0.0, 1e4),
     }
 
     def check(self) -> None:
@@ -195,10 +217,6 @@ class GrpoConfig(TrainingConfig):
                 f"batch_size is {self.batch_size} drafts a step and group_size {self.group_size} of a prompt; "
                 "make the first a multiple of the second"
             )
-
-    def seconds(self, prompt_tokens: int, tokens: int) -> float:
-        """The modeled time until a whole draft is there."""
-        return (self.ms_per_prompt_token * prompt_tokens + self.ms_per_token * tokens) / 1000
 
 
 _WORDS: dict[Any, str] = {

@@ -6,18 +6,20 @@ what an uninterrupted one would have.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from organism.errors import DesignError
 from organism.lm.decoder import Decoder, Generation
-from organism.measures.draft_reward import draft_reward, draft_signals
-from organism.optimize.configs import BestOfNConfig
+from organism.measures.draft_reward import draft_reward
+from organism.optimize.configs import BestOfNConfig, TrainingConfig
+from organism.optimize.draft_rewards import add_rewards, signals_of
 from organism.optimize.drops import Reason, require_enough
+from organism.optimize.evaluation import evaluate_run
 from organism.optimize.framing import framed
 from organism.optimize.recipes import sft
-from organism.optimize.runs import Example, append_line, read_lines
+from organism.optimize.runs import Example, RunFolder, append_line, read_lines
 from organism.optimize.training import Job, Trained, settle
 
 SAMPLED = "sampled.jsonl"
@@ -102,21 +104,17 @@ def _sampled(decoder: Decoder, examples: Sequence[Example], first: int, job: Job
     drafts: list[list[Draft]] = [[] for _ in examples]
     for number, generation in enumerate(written):
         place = readable[number // config.n_drafts]
-        drafts[place].append(_scored(generation, examples[place], job.design or {}))
+        drafts[place].append(_scored(generation, examples[place], job))
     return drafts
 
 
-def _scored(generation: Generation, example: Example, design: Mapping[str, Any]) -> Draft:
+def _scored(generation: Generation, example: Example, job: Job) -> Draft:
     """A draft's reward against what the expert finally kept. One that was cut off by the limit earns nothing."""
-    signals = draft_signals(
-        generation.text,
-        tokens=generation.output_tokens,
-        prompt_tokens=generation.prompt_tokens,
-        reference=example.completion,
-        facts=example.facts,
-    )
-    reward = 0.0 if generation.finish_reason == "length" else draft_reward(design, signals)
-    return Draft(generation.text, generation.output_tokens, reward)
+    n_prompt, n_text = generation.prompt_tokens, generation.output_tokens
+    seconds = job.config.seconds(n_prompt, n_text)
+    signals = signals_of(example, generation.text, n_text, n_prompt, seconds=seconds)
+    reward = 0.0 if generation.finish_reason == "length" else draft_reward(job.design or {}, signals)
+    return Draft(generation.text, n_text, reward)
 
 
 def best_of(examples: Sequence[Example], sampled: Sequence[Sequence[Draft]]) -> tuple[list[Example], dict[str, int]]:
@@ -131,3 +129,17 @@ def best_of(examples: Sequence[Example], sampled: Sequence[Sequence[Draft]]) -> 
         else:
             left_out[Reason.UNSCORED if best.reward is None else Reason.WORTHLESS] += 1
     return chosen, {str(reason): count for reason, count in left_out.items()}
+
+
+def evaluate(
+    run: RunFolder,
+    base: Path,
+    config: TrainingConfig,
+    description: Mapping[str, Any],
+    on_draft: Callable[[str, int, int], bool],
+) -> bool:
+    """Before and after as for any recipe, and the design's reward of both on the held-out rows."""
+    if not evaluate_run(run, base, config, description, on_draft):
+        return False
+    add_rewards(run, base, description["reward_design"], config)
+    return True

@@ -19,7 +19,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from organism.errors import DesignError, ModelError
-from organism.optimize.configs import SftConfig
+from organism.optimize.configs import BestOfNConfig, SftConfig, WeightedConfig
 from organism.optimize.drops import sift
 from organism.optimize.runs import Example
 from organism.optimize.training import (
@@ -39,6 +39,8 @@ from organism.optimize.training import (
     settle,
     tokenized,
 )
+
+Replaying = SftConfig | WeightedConfig | BestOfNConfig
 
 
 def train(job: Job) -> Trained:
@@ -93,7 +95,7 @@ def watched_rows(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
     return sorted(rows, key=lambda row: len(row.input_ids))
 
 
-def replay_rows(base: Path, n_rows: int, config: SftConfig) -> list[Example]:
+def replay_rows(base: Path, n_rows: int, config: Replaying) -> list[Example]:
     """Rows of the base's own training, so that `replay_share` of all rows remind it of what it knew."""
     if config.replay_share == 0:
         return []

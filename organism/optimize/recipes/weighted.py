@@ -6,7 +6,8 @@ by the mean; so a design moves the model toward the experts that it values. A te
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +15,14 @@ import torch.nn.functional as F
 from transformers import AutoTokenizer
 
 from organism.errors import DesignError
-from organism.measures.draft_reward import draft_reward, draft_signals
+from organism.measures.draft_reward import draft_reward
+from organism.optimize.configs import TrainingConfig, WeightedConfig
+from organism.optimize.draft_rewards import add_rewards, signals_of
 from organism.optimize.drops import Reason, require_enough
+from organism.optimize.evaluation import evaluate_run
 from organism.optimize.recipes import sft
-from organism.optimize.runs import Example
-from organism.optimize.training import Job, Trained
+from organism.optimize.runs import Example, RunFolder
+from organism.optimize.training import Job, Tokens, Trained, tokenized
 
 
 def train(job: Job) -> Trained:
@@ -38,13 +42,15 @@ def rewards_of(examples: Sequence[Example], job: Job) -> list[float | None]:
     if job.design is None:
         raise DesignError("the recipe 'weighted' weighs rows by a reward design, and this run has none; name one")
     tokenizer = AutoTokenizer.from_pretrained(str(job.base), local_files_only=True)
-    texts = tokenizer([example.completion for example in examples], add_special_tokens=False).input_ids
-    return [_earned(job.design, example, n_tokens=len(ids) + 1) for example, ids in zip(examples, texts, strict=True)]
+    rows = tokenized(examples, tokenizer)
+    return [_earned(job.design, example, row, job.config) for example, row in zip(examples, rows, strict=True)]
 
 
-def _earned(design: Mapping[str, Any], example: Example, n_tokens: int) -> float | None:
-    signals = draft_signals(example.completion, tokens=n_tokens, reference=example.completion, facts=example.facts)
-    return draft_reward(design, signals)
+def _earned(design: Mapping[str, Any], example: Example, row: Tokens, config: WeightedConfig) -> float | None:
+    n_text = row.n_targets
+    n_prompt = len(row.input_ids) - n_text
+    seconds = config.seconds(n_prompt, n_text)
+    return draft_reward(design, signals_of(example, example.completion, n_text, n_prompt, seconds=seconds))
 
 
 def weighed(
@@ -57,6 +63,20 @@ def weighed(
     return [row._replace(weight=weight / mean) for row, weight in kept], {
         str(reason): n for reason, n in left_out.items()
     }
+
+
+def evaluate(
+    run: RunFolder,
+    base: Path,
+    config: TrainingConfig,
+    description: Mapping[str, Any],
+    on_draft: Callable[[str, int, int], bool],
+) -> bool:
+    """Before and after as for any recipe, and the design's reward of both on the held-out rows."""
+    if not evaluate_run(run, base, config, description, on_draft):
+        return False
+    add_rewards(run, base, description["reward_design"], config)
+    return True
 
 
 class Trainer(sft.Trainer):
