@@ -19,7 +19,7 @@ from organism.launch import set_settings
 from organism.optimize.catalog import RECIPES, configured
 from organism.optimize.flow import LOCAL, read_run, start_run, stop_run
 from organism.optimize.runs import FINISHED
-from organism.optimize.sweep_choice import Quality, choose
+from organism.optimize.sweep_choice import NOT_STARTED, Quality, choose
 from organism.optimize.sweeps import LIVE, SweepPlan, Track, labels, tracks_of
 from organism.records import Interval, RewardDesign, RunStatus, new_id
 from organism.stats.bootstrap import ratios_bootstrap
@@ -49,7 +49,6 @@ __all__ = [
 ]
 
 OnProgress = Callable[[float, str], None]
-NOT_STARTED = "not started"
 BASE_LABEL = "base"
 RESULTS = (
     "run_id label recipe design cut seed status message version model_version_id quality quality_low quality_high "

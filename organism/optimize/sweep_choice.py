@@ -11,7 +11,7 @@ from organism.stats.pareto import nondominated
 
 AXES = {"quality": True, "tokens": False, "latency_ms": False}
 """What tracks are weighed by, and whether more of it is better."""
-IN_WORDS = {"quality": "quality", "tokens": "tokens", "latency_ms": "latency"}
+NOT_STARTED = "not started"
 
 
 class Quality(StrEnum):
@@ -43,7 +43,7 @@ def choose(frame: pd.DataFrame, objections: Mapping[str, str | None], quality: Q
         _why(row, hurt, front, beaten, quality)
         for row, hurt, front, beaten in zip(rows, broken, on_front, beaten_by, strict=True)
     ]
-    sure = [row["run_id"] is not None and front and _is_sure(row) for row, front in zip(rows, on_front, strict=True)]
+    sure = [_is_tuned(row) and front and _is_sure(row) for row, front in zip(rows, on_front, strict=True)]
     return frame.assign(on_front=on_front, to_experiment=sure, why=why)
 
 
@@ -86,13 +86,18 @@ def _broken(row: Mapping[str, Any], objection: str | None) -> str | None:
     return None
 
 
+def _is_tuned(row: Mapping[str, Any]) -> bool:
+    """Whether this is a track; the base has no run, which a table of texts gives back as NaN."""
+    return bool(row["status"] == NOT_STARTED or pd.notna(row["run_id"]))
+
+
 def _is_sure(row: Mapping[str, Any]) -> bool:
     return bool(pd.notna(row["gain_low"]) and row["gain_low"] > 0)
 
 
 def _why(row: Mapping[str, Any], broken: str | None, front: bool, beaten_by: str, quality: Quality) -> str:
     """The reason for a track's place, as a sentence."""
-    if row["run_id"] is None:
+    if not _is_tuned(row):
         return "The base as it is: what every track is measured against."
     if row["status"] != RunStatus.DONE:
         return f"Not measured: {str(row['message'] or row['status']).rstrip('.')}."

@@ -112,6 +112,7 @@ def test_results_have_intervals_and_send_the_sure_gain_to_an_experiment(store, e
     measured(store, many, "notes-1", kept=80, tokens=40)
     found = read_sweep_results(store, sweep_id).set_index("label")
     assert found.loc["base", ["quality", "tokens"]].tolist() == [pytest.approx(0.509), 30]
+    assert found.loc["base", "why"].startswith("The base as it is")
     tuned = found.iloc[2]
     assert tuned["quality_low"] < tuned["quality"] < tuned["quality_high"]
     assert tuned["quality"] == pytest.approx(0.809)
