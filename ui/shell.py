@@ -16,11 +16,24 @@ from ui.cards import page_file, polite, presenting, static
 from ui.words import literal, sentence
 
 
-def page(name: str, title: str, icon: str, about: str, *, path: str | None = None, home: bool = False) -> Any:
-    """One entry of the menu."""
+def page(
+    name: str, title: str, icon: str, about: str, *, path: str | None = None, home: bool = False, listed: bool = True
+) -> Any:
+    """One entry of the menu, or with `listed` False a page that only a link leads to."""
     return st.Page(
-        page_file(name), title=title, icon=f":material/{icon}:", help=about, url_path=path or name, default=home
+        page_file(name),
+        title=title,
+        icon=f":material/{icon}:",
+        help=about,
+        url_path=path or name,
+        default=home,
+        visibility="visible" if listed else "hidden",
     )
+
+
+def voting() -> bool:
+    """True for a voter who followed a ballot's link: a guest of the room, who sees the ballot and nothing else."""
+    return "ballot" in st.query_params
 
 
 def refuse(error: OrganismError) -> None:
@@ -67,7 +80,7 @@ def go_to_loop() -> None:
 st.set_page_config(
     page_icon=static("mark.svg"),
     layout="wide",
-    initial_sidebar_state="collapsed" if presenting() else "auto",
+    initial_sidebar_state="collapsed" if presenting() or voting() else "auto",
     menu_items={"About": "A workbench for AI products that keep learning."},
 )
 st.logo(static("logo.svg"), icon_image=static("mark.svg"), size="large")
@@ -136,6 +149,7 @@ current = st.navigation(
                 "The same visit, drafted before and after a fine-tune, beside the expert's note.",
                 path="before-after",
             ),
+            page("vote", "Vote", "how_to_vote", "Two texts, no names: which one is better?", listed=False),
         ],
         "Deploy and observe": [
             page(
@@ -143,7 +157,7 @@ current = st.navigation(
             )
         ],
     },
-    position="hidden" if presenting() else "sidebar",
+    position="hidden" if presenting() or voting() else "sidebar",
     expanded=True,
 )
 st.set_page_config(page_title=f"{current.title}, Organism")
@@ -153,8 +167,8 @@ except OrganismError as error:
     refuse(error)
 
 loop = pick_loop()
-alive = announce_ended_runs(runtime.read_with_runs(read_runs, loop.loop_id)) if loop else 0
-if not presenting():
+alive = announce_ended_runs(runtime.read_with_runs(read_runs, loop.loop_id)) if loop and not voting() else 0
+if not presenting() and not voting():
     with st.sidebar:
         with st.container(horizontal=True, vertical_alignment="center"):
             if alive:

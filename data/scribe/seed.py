@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from data.scribe import seed_pilot, seed_turn
+from data.scribe import seed_pilot, seed_turn, seed_vote
 from data.scribe.first_turn import FROZEN_AT
 from data.scribe.seed_turn import BASE, TUNED, Turn
 from data.scribe.weeks import FIRST_MONDAY, N_WEEKS, WEEK
@@ -70,6 +70,7 @@ def seed_demo(store: Store, workspace: Workspace, *, now: datetime, folder: Path
     experiment_id = seed_turn.start_experiment(store, loop_id, base_id, tuned_id, turn)
     _ingest(store, after, versions, experiment_id, now)
     seed_turn.ship(store, loop_id, experiment_id, tuned_id, turn)
+    seed_vote.put_vote(store, loop_id, turn, rows[INTERACTIONS])
     pilot = _read_pilot(turn.shift)
     _ingest(store, pilot, {BRIEF: tuned_id}, None, now)
     seed_pilot.define_vendor_score(store, loop_id, PILOT_STARTS + turn.shift)

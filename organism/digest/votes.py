@@ -86,7 +86,7 @@ def check_voter(voter: str) -> str:
 
 def order_for(ballot: Ballot, voter: str, item_numbers: Sequence[int]) -> list[Shown]:
     """The items in this voter's order, each with the side that is shown first: the same every time it is asked."""
-    rng = random.Random(f"{ballot.seed} {ballot.ballot_id} {voter}")
+    rng = random.Random(f"{ballot.seed} {voter}")
     return [Shown(number, rng.choice((Side.A, Side.B))) for number in rng.sample(list(item_numbers), len(item_numbers))]
 
 
