@@ -12,6 +12,7 @@ from organism.cli import (
     choices,
     commands,
     datasets,
+    evaluate,
     rewards,
     runs,
     serve,
@@ -114,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     validity.add_to(reward)
     signals.add_to(reward)
     runs.add_to(group("run", "one training run: look, stop, pause, go on, clone, try again"))
+    evaluate.add_safety_to(group("safety", "safety cases: what every version must keep saying"))
     datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
     tracks.add_to(group("tracks", "improvement tracks: recipes by reward designs by data cuts, side by side"))
     return parser
@@ -161,6 +163,7 @@ def _model_commands(command: Any) -> None:
     command("recipes", train.recipes, "the recipes: what each learns from, its presets and knobs")
     leaf = command("runs", runs.runs, "training runs and how they stand")
     leaf.add_argument("--loop", help="only this loop's runs")
+    evaluate.add_to(command)
     leaf = command("models", commands.models, "model versions, their lineage, and which one is live")
     leaf.add_argument("--loop", help="the loop (default: the demo's)")
     leaf = command("promote", commands.promote, "make a version live; refused when its facts got worse than the margin")

@@ -16,6 +16,7 @@ from organism.optimize.configs import EvaluateConfig
 from organism.optimize.contamination import contamination, nearness
 from organism.optimize.figures import more_figures, summarize
 from organism.optimize.flow import named, queue_run, read_heldout, require_model, safety_lines
+from organism.optimize.paired import agreement, worst_first
 from organism.optimize.runs import Example
 from organism.records import DatasetKind, ModelVersion, Recipe, Role, RunStatus, new_id
 from organism.store.database import Store
@@ -27,7 +28,7 @@ from organism.store.evaluations import (
     read_results,
     read_segments,
 )
-from organism.store.model_versions import ensure_base, read_version, version_by_name
+from organism.store.model_versions import ensure_base, read_version, read_versions, version_by_name
 from organism.store.training_runs import TrainingRun, read_dataset_header
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate_by_name",
     "read_evaluations",
     "start_evaluation",
+    "worst_rows",
 ]
 
 JUDGE = "ORGANISM_JUDGE"
@@ -77,7 +79,8 @@ def start_evaluation(
     """Queue an evaluation of one version against another, its base without one; returns the run's id.
 
     Without a dataset the held-out rows are those that the version was measured on, else the newest of the loop.
-    `judge` is an address for `judge_of`; without one ORGANISM_JUDGE counts, if it is set. Raises DesignError for a
+    `judge` is the name of a judge version or an address for `judge_of`; without one ORGANISM_JUDGE counts, if it is
+    set. Raises DesignError for a
     version against itself, a judge in place of a writer, or when there are no held-out rows; ModelError for a missing
     model.
     """
@@ -93,7 +96,7 @@ def start_evaluation(
         base=version.base_path,
         version=version.model_version_id,
         against=other.model_version_id,
-        judge=judge or os.environ.get(JUDGE, "").strip(),
+        judge=judge_address(store, loop_id, judge or os.environ.get(JUDGE, "")),
         eval_rows=max_rows,
     )
     config.check()
@@ -153,6 +156,23 @@ def evaluate_by_name(
         max_rows=max_rows,
         now=now,
     )
+
+
+def judge_address(store: Store, loop_id: str, judge: str) -> str:
+    """The address of a judge: that of the version of this name, else the text itself; empty for none.
+
+    Raises DesignError for a version that writes.
+    """
+    known = read_versions(store, loop_id).set_index("name")
+    if judge not in known.index:
+        return judge.strip()
+    version = known.loc[judge]
+    if version["role"] != Role.JUDGE:
+        raise DesignError(
+            f"version '{judge}' writes drafts and judges none; train a judge with the recipe reward_model, or give an "
+            "endpoint as http://HOST/v1#MODEL"
+        )
+    return str(version["adapter_path"])
 
 
 def heldout_set_of(store: Store, loop_id: str, version: ModelVersion) -> str:
@@ -218,6 +238,12 @@ def compare_versions(store: Store, loop_id: str, version: str, against: str) -> 
     rows = [_paired(key, old[key], new[key]) for key in shared]
     figures = {**summarize(rows, None, None, SEED), "eval_run_id": f"{ids[version]} {ids[against]}"}
     return Comparison(version, against, figures, pd.DataFrame(rows).assign(row_number=range(len(rows))))
+
+
+def worst_rows(results: pd.DataFrame, n: int) -> list[dict[str, Any]]:
+    """The n rows on which the new draft is furthest behind the old one, worst first, each with its agreement."""
+    rows = results.to_dict("records")
+    return [{**rows[place], "agreement": agreement(rows[place])._asdict()} for place in worst_first(rows)[:n]]
 
 
 def _base_of(store: Store, version: ModelVersion, now: datetime) -> ModelVersion:
