@@ -180,6 +180,22 @@ REWARD_MODEL = RecipeCard(
     },
 )
 
+RLAIF = RecipeCard(
+    recipe=Recipe.RLAIF,
+    title="Let a judge compare drafts",
+    sentence="The model drafts every prompt twice, a judge says which is better, and the model learns to prefer it.",
+    learns_from="prompts with edits; the loop's latest reward model judges unless another judge is named",
+    kind=DatasetKind.PREFERENCE,
+    basis="expert",
+    makes=Role.WRITER,
+    knobs=(PASSES, RATE, CAPACITY, BETA, IMITATION),
+    presets={
+        Preset.QUICK: Sizing(100, 60, {"epochs": 1}),
+        Preset.SOLID: Sizing(400, 300, {}),
+        Preset.CAREFUL: Sizing(1000, 300, {}),
+    },
+)
+
 GROUP = Knob(
     "group_size",
     "Drafts of each prompt",
@@ -216,7 +232,7 @@ GRPO = RecipeCard(
 )
 
 RECIPES: dict[Recipe, RecipeCard] = {
-    card.recipe: card for card in (SFT, WEIGHTED, BEST_OF_N, DPO, KTO, REWARD_MODEL, GRPO)
+    card.recipe: card for card in (SFT, WEIGHTED, BEST_OF_N, DPO, KTO, REWARD_MODEL, RLAIF, GRPO)
 }
 
 

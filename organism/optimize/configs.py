@@ -109,6 +109,22 @@ class DpoConfig(TrainingConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RlaifConfig(DpoConfig):
+    """Preferences by a judge: two drafts of each prompt at this temperature, and the judge at this address labels them.
+
+    `judge` names a reward model of the loop, an adapter's folder, or http://HOST/v1#MODEL; empty for the loop's latest
+    reward model. On at most `max_asked` pairs it is compared with people.
+    """
+
+    epochs: int = 2
+    temperature: float = 1.0
+    judge: str = ""
+    max_asked: int = 300
+
+    BOUNDS: ClassVar[Bounds] = {**DpoConfig.BOUNDS, "temperature": (0.01, 5.0), "max_asked": (0, 100_000)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KtoConfig(TrainingConfig):
     """Preferences by thumbs: `beta` holds the model to its base; `undesirable_share` of the loss are rejected rows.
 
@@ -256,6 +272,7 @@ CONFIGS: dict[Recipe, type[TrainingConfig]] = {
     Recipe.DPO: DpoConfig,
     Recipe.KTO: KtoConfig,
     Recipe.REWARD_MODEL: RewardModelConfig,
+    Recipe.RLAIF: RlaifConfig,
     Recipe.GRPO: GrpoConfig,
     Recipe.EVALUATE: EvaluateConfig,
 }

@@ -18,6 +18,7 @@ from organism.optimize.catalog import RECIPES, kind_of
 from organism.optimize.configs import SftConfig, TrainingConfig, config_of
 from organism.optimize.controls import log_tail, pause_run, refuse_twin, resume_run, stop_run
 from organism.optimize.estimate import Estimate, estimate, estimate_ahead, note_foreseen
+from organism.optimize.judges import with_judge
 from organism.optimize.run_settings import RunSettings, read_cap, read_run_settings, set_cap, set_price
 from organism.optimize.runs import (
     FINISHED,
@@ -113,6 +114,7 @@ def start_run(
     disk.
     """
     config.check()
+    config = with_judge(store, loop_id, config)
     require_model(workspace.locate(config.base))
     header = read_dataset_header(store, dataset_id)
     _require_kind(header, recipe)
@@ -267,6 +269,7 @@ def clone_run(
     recipe = Recipe(run.recipe)
     config = config_of(recipe, {**run.config, **changes})
     config.check()
+    config = with_judge(store, run.loop_id, config)
     require_model(workspace.locate(config.base))
     if not (folder.path / "config.json").is_file():
         raise RunError(f"the folder {folder.path} of this run is gone; start a new run on the same training set")

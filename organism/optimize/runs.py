@@ -233,6 +233,14 @@ def append_line(file: Path, row: Mapping[str, Any]) -> None:
         out.write(json.dumps(row) + "\n")
 
 
+def keep_lines(file: Path, n_lines: int) -> None:
+    """Drop what stands after these lines, whole lines or one that a kill cut in half, so that the next starts fresh."""
+    if file.exists():
+        whole = b"".join(file.read_bytes().splitlines(keepends=True)[:n_lines])
+        with file.open("r+b") as out:
+            out.truncate(len(whole))
+
+
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
     """The whole lines so far; a line that is still being written is left for the next time."""
     if not file.exists():

@@ -34,7 +34,7 @@ from organism.optimize.evaluation import evaluate_run
 from organism.optimize.framing import framed
 from organism.optimize.preferences import token_log_probs
 from organism.optimize.reporter import Reporter
-from organism.optimize.runs import Example, RunFolder, append_line, read_lines
+from organism.optimize.runs import Example, RunFolder, append_line, keep_lines, read_lines
 from organism.optimize.training import (
     Job,
     Machine,
@@ -119,6 +119,7 @@ def base_floors(job: Job, examples: Sequence[Example]) -> list[dict[str, float]]
         return [{} for _ in examples]
     file = job.run.path / FLOORS
     done = [line["base"] for line in read_lines(file)]
+    keep_lines(file, len(done))
     decoder = None if len(done) >= len(examples) else Decoder.from_folder(job.base)
     while decoder is not None and len(done) < len(examples):
         if job.stop_asked():
