@@ -1,8 +1,9 @@
 """What runs cost in time and memory, fitted on some and tried on others: the rates behind every estimate.
 
-`python -m bench.estimates [RECIPE …] [--write]`. Each run is the product's own worker on the demo's own sets, alone,
-its processor seconds taken phase by phase and its memory at the peak. --write keeps the rates, with their error on the
-held-out runs, in organism/optimize/estimates.json, beside those of the recipes that were not measured this time.
+`python -m bench.estimates [RECIPE …] [--threads=N] [--write]`. Each run is the product's own worker on the demo's own
+sets, its processor seconds taken phase by phase and its memory at the peak. With one thread (the default) those are the
+seconds of a quiet core, whoever else is at work. --write keeps the rates of a recipe as soon as they are fitted, with
+their error on the held-out runs, in organism/optimize/estimates.json, beside those that were not measured this time.
 """
 
 import json
@@ -103,12 +104,14 @@ def measure(workspace: Workspace, run_id: str, trial: Trial) -> Seen:
     return Seen(trial, work, before, until - before, processor - until, wall, used.ru_maxrss / 1024)
 
 
-def runs(recipe: Recipe, trials: Sequence[Trial], workspace: Workspace, bases: Path) -> Iterator[Seen]:
+def runs(recipe: Recipe, trials: Sequence[Trial], threads: int, workspace: Workspace, bases: Path) -> Iterator[Seen]:
     """Every trial of a recipe, one after the other, told as it ends."""
     with closing(open_workspace(workspace, demo=True)) as store:
         loop_id = loop_id_of(store, DEMO_LOOP)
         for trial in trials:
-            changes = dict(trial.changes) | ({"base": str(larger(bases, *trial.base))} if trial.base else {})
+            changes = {**trial.changes, "threads": threads} | (
+                {"base": str(larger(bases, *trial.base))} if trial.base else {}
+            )
             run_id = launch(
                 store, workspace, loop_id, recipe, Preset.QUICK, changes=changes, max_rows=trial.rows, now=utcnow()
             ).run_id
@@ -138,15 +141,6 @@ def larger(bases: Path, hidden: int, layers: int) -> Path:
     return folder
 
 
-def columns(work: Workload) -> dict[str, list[float]]:
-    """The units of each phase, in the order in which organism.optimize.estimate.Rates keeps their rates."""
-    return {
-        "before": [1.0, work.prepared, work.sampled],
-        "training": [work.steps, work.gigaflops],
-        "evaluation": [1.0, work.written, work.judged],
-    }
-
-
 def fit(rows: Sequence[Sequence[float]], taken: Sequence[float]) -> list[float]:
     """Rates of at least 0 whose relative errors have the least squares."""
     scale = 1 / np.maximum(np.asarray(taken), 1e-9)
@@ -158,11 +152,11 @@ def rates_of(seen: Sequence[Seen]) -> dict[str, Any]:
     """The rates of one recipe by the runs that are not held out, and their error on those that are."""
     fitted = [run for run in seen if not run.trial.is_heldout]
     rates: dict[str, Any] = {
-        phase: fit([columns(run.work)[phase] for run in fitted], [getattr(run, phase) for run in fitted])
+        phase: fit([run.work.units()[phase] for run in fitted], [getattr(run, phase) for run in fitted])
         for phase in PHASES
     }
     tried = [run for run in seen if run.trial.is_heldout]
-    errors = [off(sum(np.dot(columns(run.work)[p], rates[p]) for p in PHASES), run.processor) for run in tried]
+    errors = [off(sum(np.dot(run.work.units()[p], rates[p]) for p in PHASES), run.processor) for run in tried]
     return {**rates, "error": round(max(errors), 3), "n_heldout": len(tried)}
 
 
@@ -187,38 +181,33 @@ def main(words: Sequence[str]) -> int:
     wanted = [Recipe(word) for word in words if not word.startswith("-")] or [
         recipe for recipe, card in RECIPES.items() if card.makes is not None
     ]
-    every: list[Seen] = []
+    threads = next((int(word.partition("=")[2]) for word in words if word.startswith("--threads=")), 1)
     recipes: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for recipe in wanted:
             trials = TRIALS + LARGER if recipe is Recipe.SFT else TRIALS
-            seen = list(runs(recipe, trials, Workspace(Path(folder) / "workspace"), Path(folder)))
-            every += seen
+            seen = list(runs(recipe, trials, threads, Workspace(Path(folder) / "workspace"), Path(folder)))
             recipes[recipe] = rates_of(seen)
             print(f"{recipe:<13} {recipes[recipe]}", flush=True)
-    memory, memory_error = memory_of(every)
-    parallel = float(np.quantile([run.processor / run.wall for run in every], 0.9))
-    print(
-        f"memory {memory}, off by up to {memory_error:.0%}; {parallel:.2f} processor seconds a second where it is quiet"
-    )
-    if "--write" in words:
-        keep(recipes, memory, memory_error, parallel)
+            if "--write" in words:
+                keep(recipe, recipes[recipe], seen, threads)
     return int(max(recipe["error"] for recipe in recipes.values()) > WANTED_ERROR)
 
 
-def keep(recipes: Mapping[str, Any], memory: Sequence[float], memory_error: float, parallel: float) -> None:
-    """Write the rates; memory and parallelism belong to runs of imitation, and stay when those were not measured."""
+def keep(recipe: Recipe, rates: Mapping[str, Any], seen: Sequence[Seen], threads: int) -> None:
+    """Write the rates of one recipe; memory is that of imitation, which meets models of three sizes."""
     known = json.loads(RATES_FILE.read_text()) if RATES_FILE.exists() else {"recipes": {}}
-    shared = {"parallel": parallel, "memory": list(memory), "memory_error": memory_error}
-    if Recipe.SFT not in recipes and "memory" in known:
-        shared = {name: known[name] for name in shared}
-    machine = {
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "libraries": {name: version(name) for name in ("torch", "transformers", "peft", "trl")},
-    }
-    kept = {"machine": machine, **shared, "recipes": {**known["recipes"], **recipes}}
-    RATES_FILE.write_text(json.dumps(kept, indent=1) + "\n")
+    if recipe is Recipe.SFT:
+        known["memory"], known["memory_error"] = memory_of(seen)
+        busy = float(np.quantile([run.processor / run.wall for run in seen], 0.9))
+        known["parallel"] = 1.0 if threads == 1 else round(busy, 2)
+        known["machine"] = {
+            "cores": threads,
+            "processor": platform.processor() or platform.machine(),
+            "libraries": {name: version(name) for name in ("torch", "transformers", "peft", "trl")},
+        }
+    known["recipes"][recipe] = rates
+    RATES_FILE.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -95,14 +95,14 @@ def foresee(
     Without a named set it goes by how many rows one would have now, and by how long the loop's latest drafts are.
     Raises DesignError where no set could be frozen, or a setting cannot work.
     """
-    config, card = configured(recipe, preset, changes), RECIPES[recipe]
+    config = configured(recipe, preset, changes)
     if dataset_id is not None:
         return estimate(store, workspace, dataset_id, recipe, config)
     found = readiness(store, loop_id, recipe, preset, design=design, max_rows=max_rows)
     if found.objection is not None:
         raise DesignError(found.objection)
     counts = {"n_train": found.n_train, "n_heldout": found.n_heldout}
-    return estimate_ahead(store, workspace, loop_id, recipe, config, card.kind, **counts)
+    return estimate_ahead(store, workspace, loop_id, recipe, config, **counts)
 
 
 def look(

@@ -178,8 +178,8 @@ def ahead(loop_id: str, recipe: Recipe, config: TrainingConfig, n_train: int, n_
 def _ahead(
     store: Store, loop_id: str, recipe: Recipe, config: TrainingConfig, n_train: int, n_heldout: int
 ) -> Estimate:
-    kind, sizes = RECIPES[recipe].kind, {"n_train": n_train, "n_heldout": n_heldout}
-    return estimate_ahead(store, runtime.place(), loop_id, recipe, config, kind, **sizes)
+    sizes = {"n_train": n_train, "n_heldout": n_heldout}
+    return estimate_ahead(store, runtime.place(), loop_id, recipe, config, **sizes)
 
 
 def _seen(loop_id: str, recipe: Recipe, preset: Preset, terms: Mapping[str, Any]) -> None:

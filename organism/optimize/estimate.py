@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from organism.config import Workspace
 from organism.errors import DesignError, ModelError, RunError
-from organism.optimize.catalog import RECIPES
+from organism.optimize.catalog import kind_of
 from organism.optimize.configs import TrainingConfig
 from organism.optimize.run_settings import read_run_settings
 from organism.optimize.runs import FORM_OF_KIND, Pair, Row, RunFolder, read_rows, write_json
@@ -26,19 +26,17 @@ from organism.store.training_runs import read_dataset_header, read_done_runs, sa
 
 RATES_FILE = Path(__file__).with_name("estimates.json")
 N_EARLIER = 8
-TEXTS_A_ROW = {DatasetKind.SFT: 1, DatasetKind.PREFERENCE: 2, DatasetKind.UNPAIRED: 1}
 
 
 class Rates(NamedTuple):
     """What one recipe's phases cost in processor seconds a unit of work, and how far off that was where it was tried.
 
-    before: constant, a gigaflop of looking at the rows, a thousand tokens written; training: a step, a gigaflop;
-    evaluation: constant, a thousand tokens written, a gigaflop. `error` is the largest relative error on held-out runs.
+    The rates of a phase stand in the order of Workload.units. `error` is the largest relative error on held-out runs.
     """
 
-    before: tuple[float, float, float]
-    training: tuple[float, float]
-    evaluation: tuple[float, float, float]
+    before: tuple[float, ...]
+    training: tuple[float, ...]
+    evaluation: tuple[float, ...]
     error: float
     n_heldout: int
 
@@ -89,13 +87,12 @@ def measured() -> Measured:
 
 def processor_seconds(work: Workload, rates: Rates) -> float:
     """What the work takes of one processor."""
-    before, training, evaluation = rates.before, rates.training, rates.evaluation
-    seconds: float = (
-        before[0] + before[1] * work.prepared + before[2] * work.sampled
-        + training[0] * work.steps + training[1] * work.gigaflops
-        + evaluation[0] + evaluation[1] * work.written + evaluation[2] * work.judged
-    )  # fmt: skip
-    return seconds
+    units = work.units()
+    return sum(
+        rate * amount
+        for phase, amounts in units.items()
+        for rate, amount in zip(getattr(rates, phase), amounts, strict=True)
+    )
 
 
 def memory_of(work: Workload, memory: Sequence[float]) -> float:
@@ -121,7 +118,7 @@ def estimate(
     learned = _texts(store, base, dataset_id, DatasetKind(header.kind), "train")
     judged = eval_dataset_id or dataset_id
     heldout = _texts(store, base, judged, DatasetKind(read_dataset_header(store, judged).kind), "heldout")
-    return estimate_of(store, workspace, learned, heldout, recipe, config, DatasetKind(header.kind))
+    return estimate_of(store, workspace, learned, heldout, recipe, config)
 
 
 def estimate_ahead(
@@ -130,7 +127,6 @@ def estimate_ahead(
     loop_id: str,
     recipe: Recipe,
     config: TrainingConfig,
-    kind: DatasetKind,
     *,
     n_train: int,
     n_heldout: int,
@@ -144,7 +140,7 @@ def estimate_ahead(
     if not rows:
         raise DesignError("there are no drafts yet to tell how long the rows will be; send interactions first")
     like = texts_of(base, rows, n_train)
-    return estimate_of(store, workspace, like, like._replace(n_rows=n_heldout), recipe, config, kind)
+    return estimate_of(store, workspace, like, like._replace(n_rows=n_heldout), recipe, config)
 
 
 def estimate_of(
@@ -154,12 +150,11 @@ def estimate_of(
     heldout: Texts,
     recipe: Recipe,
     config: TrainingConfig,
-    kind: DatasetKind,
 ) -> Estimate:
     """From the counted texts to seconds, memory, dollars and a sentence."""
     known = measured()
     shape = shape_of(workspace.locate(config.base))
-    work = workload(shape, learned, heldout, config, texts_a_row=TEXTS_A_ROW[kind])
+    work = workload(shape, learned, heldout, config, recipe)
     rates = known.rates.get(recipe)
     by_rates = processor_seconds(work, rates or known.rates[Recipe.SFT]) / known.parallel
     here = correction(store, workspace, recipe)
@@ -256,12 +251,12 @@ def note_foreseen(workspace: Workspace, run: RunFolder) -> None:
 
 def workload_of(run: RunFolder, base: Path) -> Workload:
     """The work of a run whose folder is written; raises ModelError for a base that cannot be counted."""
-    kind = RECIPES[run.recipe()].kind
+    kind = kind_of(run.recipe())
     rows: list[Row] = read_rows(run.path / "data.jsonl", FORM_OF_KIND[kind])
     learned = texts_of(base, [(row.prompt, _text(row)) for row in rows], len(rows))
     heldout = run.heldout()
     judged = texts_of(base, [(row.prompt, row.completion) for row in heldout], len(heldout))
-    return workload(shape_of(base), learned, judged, run.config(), texts_a_row=TEXTS_A_ROW[kind])
+    return workload(shape_of(base), learned, judged, run.config(), run.recipe())
 
 
 def _text(row: Row) -> str:

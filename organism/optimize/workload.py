@@ -8,12 +8,12 @@ import json
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from organism.errors import ModelError
-from organism.optimize.configs import TrainingConfig
+from organism.optimize.configs import BestOfNConfig, GrpoConfig, TrainingConfig
+from organism.records import Recipe
 
 GIGA, MIB = 1e9, 2**20
 BYTES = 4
@@ -49,19 +49,28 @@ class Texts(NamedTuple):
 class Workload(NamedTuple):
     """What a run has to do, in the units that its time and memory grow with.
 
-    `gigaflops` of all training steps together; `prepared` gigaflops of one look at every row, and `sampled` thousands
-    of tokens written, before the first step; `written` thousands of tokens that both models write in the evaluation,
-    and `judged` its gigaflops.
+    `gigaflops` of all training steps together, and `rolled` thousands of tokens that the model writes to learn from in
+    them; `prepared` gigaflops of one look at every row, and `sampled` thousands of tokens written, before the first
+    step; `written` thousands of tokens that both models write in the evaluation, and `judged` its gigaflops.
     """
 
     steps: float
     gigaflops: float
+    rolled: float
     prepared: float
     sampled: float
     written: float
     judged: float
     weights_mb: float
     activations_mb: float
+
+    def units(self) -> dict[str, tuple[float, ...]]:
+        """The units of each phase, in the order in which their rates are kept."""
+        return {
+            "before": (1.0, self.prepared, self.sampled),
+            "training": (self.steps, self.gigaflops, self.rolled),
+            "evaluation": (1.0, self.written, self.judged),
+        }
 
 
 def shape_of(folder: Path) -> Shape:
@@ -118,30 +127,37 @@ def texts_of(folder: Path, rows: Sequence[tuple[str, str]], n_rows: int) -> Text
     return Texts(n_rows, sum(prompts) / len(sample), sum(texts) / len(sample), longest)
 
 
-def workload(shape: Shape, learned: Texts, heldout: Texts, config: TrainingConfig, *, texts_a_row: int = 1) -> Workload:
-    """The work of training on `learned` and measuring on `heldout`; a row of preference has two texts."""
-    settings = asdict(config)
+def workload(shape: Shape, learned: Texts, heldout: Texts, config: TrainingConfig, recipe: Recipe) -> Workload:
+    """The work of training on `learned` and measuring on `heldout` by this recipe with these settings."""
     longest = min(learned.longest, config.max_length, shape.positions)
     length = min(learned.prompt + learned.text, longest)
+    texts_a_row = config.group_size if isinstance(config, GrpoConfig) else TEXTS_A_ROW.get(recipe, 1)
+    rows_a_step = config.batch_size / texts_a_row if isinstance(config, GrpoConfig) else config.batch_size
+    texts_a_step = config.batch_size if isinstance(config, GrpoConfig) else config.batch_size * texts_a_row
     tokens = learned.n_rows * texts_a_row * length
-    n_drafts = next((int(settings[name]) for name in DRAFTS_A_PROMPT if settings.get(name)), 0)
     n_measured = min(heldout.n_rows, config.eval_rows or heldout.n_rows)
-    per_token = _flops_a_token(shape, length, learned.text / max(length, 1)) / GIGA
     written = 2 * n_measured * min(heldout.text, config.max_new_tokens)
+    share = learned.text / max(length, 1)
+    per_token = _flops_a_token(shape, length, share) / GIGA
+    drafts = config.n_drafts if isinstance(config, BestOfNConfig) else DRAFTS_BEFORE.get(recipe, 0)
+    rolled = tokens * share * config.epochs if isinstance(config, GrpoConfig) else 0.0
     return Workload(
-        steps=math.ceil(learned.n_rows * config.epochs / config.batch_size),
+        steps=math.ceil(learned.n_rows * config.epochs / rows_a_step),
         gigaflops=config.epochs * tokens * per_token,
+        rolled=rolled / 1000,
         prepared=tokens * per_token * FORWARD / (FORWARD + BACKWARD),
-        sampled=learned.n_rows * n_drafts * learned.text / 1000,
+        sampled=learned.n_rows * drafts * learned.text / 1000,
         written=written / 1000,
         judged=(written + 2 * n_measured * heldout.prompt) * 2 * shape.n_body / GIGA,
         weights_mb=shape.weights_mb,
-        activations_mb=_activations_mb(shape, config, longest, texts_a_row, learned.text / max(length, 1)),
+        activations_mb=_activations_mb(shape, texts_a_step * longest, share),
     )
 
 
-DRAFTS_A_PROMPT = ("n_drafts", "n_samples", "num_generations")
-"""How the recipes that let the model write call the number of drafts a prompt."""
+TEXTS_A_ROW = {Recipe.DPO: 2, Recipe.RLAIF: 2, Recipe.REWARD_MODEL: 2}
+"""Two texts where a row is a comparison."""
+DRAFTS_BEFORE = {Recipe.RLAIF: 2, Recipe.GRPO: 1}
+"""The drafts a prompt that the model writes before the first step."""
 
 
 def _flops_a_token(shape: Shape, length: float, learned_share: float) -> float:
@@ -151,11 +167,8 @@ def _flops_a_token(shape: Shape, length: float, learned_share: float) -> float:
     return (FORWARD + BACKWARD) / FORWARD * (2 * shape.n_body + attention + head)
 
 
-def _activations_mb(
-    shape: Shape, config: TrainingConfig, longest: int, texts_a_row: int, learned_share: float
-) -> float:
+def _activations_mb(shape: Shape, tokens: float, learned_share: float) -> float:
     """What a batch leaves in memory for the way back: some widths a layer a token, and the logits of learned tokens."""
-    tokens = config.batch_size * texts_a_row * longest
     return tokens * BYTES * (shape.layers * shape.hidden * WIDTHS_A_LAYER + shape.vocabulary * learned_share) / MIB
 
 
