@@ -20,6 +20,8 @@ os.environ.update(ENVIRONMENT)  # before torch reads it
 BOUTS = {
     Recipe.SFT: "_bout_sft.sft_bout",
     Recipe.WEIGHTED: "_bout_sft.weighted_bout",
+    Recipe.DPO: "_bout_preferences.dpo_bout",
+    Recipe.KTO: "_bout_preferences.kto_bout",
 }
 """Where each recipe's contenders are made. best_of_n trains as sft does; what it samples, bench.generation clocks."""
 WANTED = 0.9
