@@ -3,18 +3,18 @@
 Each card takes the figures as `read_evaluation` gives them and shows what is there: older evaluations know less.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from organism.measures.acceptance import retained_runs
+from organism.optimize.evaluation_flow import describe_evaluation
 from organism.optimize.paired import agreement, worst_first
-from ui import cards, charts, runtime
-from ui.words import between, counted, literal, note, percent, points
+from ui import cards, runtime
+from ui.evaluation_figures import Figures, change, ends_in_words, figures_card
+from ui.words import counted, literal, note, percent, points
 
-Figures = Mapping[str, Any]
 MEASURES = {
     "rouge_l": ("ROUGE-L", "F1 of the longest common subsequence of words."),
     "chrf": ("chrF", "F-score of character n-grams, recall weighing twice."),
@@ -29,8 +29,10 @@ def evaluation(
 ) -> None:
     """Everything that is known of one evaluation, in the order in which a team decides.
 
-    `results` are its rows (`read_eval_results`).
+    `results` are its rows (`read_eval_results`). What an old evaluation lacks is worked out from its rows.
     """
+    if "win_rate" not in figures:
+        figures = runtime.read(describe_evaluation, figures["eval_run_id"]).figures
     figures_card(figures, version, baseline, facts_margin)
     safety_card(figures, version)
     facts_card(figures, version)
@@ -42,40 +44,6 @@ def evaluation(
     with right:
         contamination_card(figures)
         judge_card(figures, version, baseline)
-
-
-def figures_card(figures: Figures, version: str, baseline: str, facts_margin: float) -> None:
-    """Before and after on held-out users: the figures, then the picture between its floor and its ceiling."""
-    st.caption(
-        f"Both models drafted {figures['n_rows']:,} prompts of {counted(figures['n_users'], 'user')} whom training "
-        "never saw. Intervals at 95%, resampled by user."
-    )
-    with st.grid(4, min_column_width=175):
-        _shares(figures, facts_margin)
-        _win_rate(figures, baseline)
-        _amount("Draft length", figures, "chars", "{:,.0f}", f"Characters a draft. Experts write {_length(figures)}.")
-        _amount("Tokens a draft", figures, "tokens", "{:,.0f}", "What the price follows.", less_is_better=True)
-        _amount(
-            "Latency",
-            figures,
-            "latency_ms",
-            "{:,.0f} ms",
-            f"Median of {figures.get('n_timed', 0)} drafts written one at a time on the machine of the evaluation.",
-            less_is_better=True,
-        )
-        _amount(
-            "Perplexity",
-            figures,
-            "perplexity",
-            "{:.2f}",
-            "Between how many tokens the model hesitates on the experts' final texts; lower is surer.",
-            less_is_better=True,
-        )
-    table = _levels(figures)
-    about = (figures["eval_run_id"],)
-    levels = (figures.get("floor"), figures.get("ceiling"))
-    drawn = runtime.figure(charts.before_and_after, table, *levels, about=about)
-    cards.chart(drawn, _takeaway(figures, version, baseline), table, f"evaluation_{version}")
 
 
 def safety_card(figures: Figures, version: str) -> None:
@@ -204,7 +172,7 @@ def measures_card(figures: Figures, version: str) -> None:
     if not found:
         return
     rows = [
-        {"measure": MEASURES[name][0], "before": m["before"], "after": m["after"], "change": _change(m)}
+        {"measure": MEASURES[name][0], "before": m["before"], "after": m["after"], "change": change(m)}
         for name, m in found.items()
         if name in MEASURES
     ]
@@ -237,132 +205,13 @@ def judge_card(figures: Figures, version: str, baseline: str) -> None:
         st.metric(
             f"{version} preferred",
             percent(found["rate"], 0),
-            help=f"Share of prompts, a tie being half; {_ends(found['ci'])} at 95%, by user.",
+            help=f"Share of prompts, a tie being half; {ends_in_words(found['ci'])} at 95%, by user.",
             border=True,
         )
         st.caption(
             f"Judge {literal(found['judge'])}: {found['wins']:,} for {literal(version)}, {found['ties']:,} ties, "
             f"{found['losses']:,} for {literal(baseline)}. A judge is a model: read it beside the people's figures."
         )
-
-
-def _shares(figures: Figures, facts_margin: float) -> None:
-    for label, stem, ends, about in (
-        ("Retained characters", "", "gain_ci", "How much of what the model wrote survived."),
-        (
-            "Written share",
-            "written_share_",
-            "written_share_gain_ci",
-            "How much of what the expert needed the model wrote. Short drafts cannot game this one.",
-        ),
-        (
-            "Facts right",
-            "facts_",
-            "facts_gain_ci",
-            f"Facts copied exactly. Not promoted: a loss of more than {100 * facts_margin:.0f} points, or a sure one.",
-        ),
-    ):
-        before, after = figures[f"{stem}before"], figures[f"{stem}after"]
-        gain = None if before is None or after is None else after - before
-        spread = figures.get(ends)
-        said = f" Change {points(spread[0])} to {points(spread[1])}." if spread else ""
-        flat = gain is not None and abs(gain) < 0.0005
-        cards.vital(
-            label, percent(after), about + said, delta=0 if flat else points(gain), than=f"from {percent(before, 0)}"
-        )
-
-
-def _win_rate(figures: Figures, baseline: str) -> None:
-    found = figures.get("win_rate")
-    if not found:
-        return
-    about = (
-        f"Share of prompts whose draft is nearer to the final text than the one of {baseline}; a tie counts half. "
-        f"{_ends(found['ci'])} at 95%."
-    )
-    said = f"{found['wins']:,} won, {found['losses']:,} lost"
-    st.metric(
-        "Win rate",
-        percent(found["rate"], 0),
-        said,
-        delta_color="off",
-        delta_arrow="off",
-        help=about,
-        border=True,
-        height="stretch",
-    )
-
-
-def _amount(
-    label: str, figures: Figures, stem: str, form: str, about: str, *, less_is_better: bool | None = None
-) -> None:
-    """One quantity before and after; nothing where it was not measured."""
-    before, after = figures.get(f"{stem}_before"), figures.get(f"{stem}_after")
-    if before is None or after is None:
-        return
-    change = form.format(abs(after - before))
-    is_flat = change == form.format(0)
-    st.metric(
-        label,
-        form.format(after),
-        0 if is_flat else f"{'-' if after < before else '+'}{change}",
-        delta_color="inverse" if less_is_better else "off",
-        help=about,
-        border=True,
-        height="stretch",
-        delta_description=f"from {form.format(before)}",
-    )
-
-
-def _length(figures: Figures) -> str:
-    return f"{figures['chars_final']:,.0f}"
-
-
-def _takeaway(figures: Figures, version: str, baseline: str) -> str:
-    ceiling = figures.get("ceiling")
-    end = f", a second text of the same expert {percent(ceiling, 0)}." if ceiling else "."
-    return (
-        f"{version} keeps {percent(figures['after'], 0)} of what it writes, "
-        f"{baseline} {percent(figures['before'], 0)}; "
-        f"unrelated texts share {percent(figures['floor'], 0) or 'an unknown part'}{end}"
-    )
-
-
-def _levels(figures: Figures) -> pd.DataFrame:
-    """The shares of the dumbbell chart: name, before, after, gain in words."""
-    kinds = figures.get("facts_by_kind", {})
-    rows = [
-        ("Retained characters", figures["before"], figures["after"], figures["gain_ci"]),
-        ("Written share", *(figures[f"written_share_{name}"] for name in ("before", "after", "gain_ci"))),
-        ("All facts", *(figures[f"facts_{name}"] for name in ("before", "after", "gain_ci"))),
-        *((f"Facts: {kind.replace('_', ' ')}", f["before"], f["after"], f["gain_ci"]) for kind, f in kinds.items()),
-    ]
-    return pd.DataFrame(
-        [
-            {
-                "name": name,
-                "before": before,
-                "after": after,
-                "gain": _change({"before": before, "after": after, "gain_ci": ends}),
-            }
-            for name, before, after, ends in rows
-            if before is not None and after is not None
-        ],
-        columns=["name", "before", "after", "gain"],
-    )
-
-
-def _change(figure: Mapping[str, Any]) -> str:
-    """+4.2 pt (+3.0 to +5.4)"""
-    ends = figure["gain_ci"]
-    spread = f" ({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})" if ends else ""
-    return f"{points(figure['after'] - figure['before'])}{spread}"
-
-
-def _ends(ends: Sequence[float] | None) -> str:
-    """An interval of a share in words."""
-    low, high = ends or (None, None)
-    return between(low, high, lambda share: percent(share, 0))
 
 
 def _regression(row: dict[str, Any], version: str, baseline: str) -> None:

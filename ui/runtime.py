@@ -37,6 +37,7 @@ DATA = (
     "model_versions",
     "alias_events",
     "eval_runs",
+    "safety_cases",
     "sweeps",
     "ballots",
     "votes",

@@ -149,6 +149,12 @@ current = st.navigation(
                 "The same visit, drafted before and after a fine-tune, beside the expert's note.",
                 path="before-after",
             ),
+            page(
+                "evaluations",
+                "Evaluations",
+                "fact_check",
+                "Any version against any other: where it is better, where worse, what must not get worse.",
+            ),
             page("vote", "Vote", "how_to_vote", "Two texts, no names: which one is better?", listed=False),
         ],
         "Deploy and observe": [

@@ -22,6 +22,7 @@ PAGES = (
     "training_sets",
     "fine_tunes",
     "before_after",
+    "evaluations",
     "experiments",
 )
 

@@ -1,0 +1,38 @@
+"""Evaluations over time, and two versions side by side: pure functions from a table and a palette to a figure."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ui import charts
+from ui.charts import Palette
+
+UNKNOWN = "unknown"
+
+
+def over_time(frame: pd.DataFrame, palette: Palette, live: str | None = None) -> go.Figure:
+    """The gain in retained characters of each evaluation with its interval, at the time it was made.
+
+    Columns: created_at, version, baseline, gain, gain_low, gain_high, n_rows. Newer versions stand further right.
+    """
+    figure = charts.blank(palette, height=320)
+    versions = [str(name) for name in frame["version"].fillna(UNKNOWN)]
+    colors = charts.colors_by_variant(versions, live, palette)
+    for version, rows in frame.assign(version=versions).groupby("version", sort=False):
+        color = colors[str(version)]
+        rows = rows.sort_values("created_at")
+        figure.add_scatter(
+            x=rows["created_at"],
+            y=rows["gain"],
+            name=str(version),
+            mode="markers",
+            marker={"size": 11, "color": color},
+            error_y=charts.whiskers(rows["gain"], rows["gain_low"], rows["gain_high"], color),
+            customdata=rows[["baseline", "gain_low", "gain_high", "n_rows"]].fillna(UNKNOWN),
+            hovertemplate=(
+                f"{version} against %{{customdata[0]}}: %{{y:+.1%}}<br>%{{customdata[1]:+.1%}} to "
+                "%{customdata[2]:+.1%}<br>%{customdata[3]:,} rows, %{x|%b %-d, %H:%M}<extra></extra>"
+            ),
+        )
+    figure.add_hline(y=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
+    figure.update_yaxes(tickformat="+.0%", title="Gain in retained characters")
+    return figure
