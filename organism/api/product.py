@@ -17,6 +17,7 @@ from organism.api import (
     signals,
     tracks,
     validity,
+    votes,
     weights,
 )
 from organism.api.app import create_api
@@ -38,6 +39,7 @@ ROUTERS = (
     tracks.router,
     models.router,
     drafts.router,
+    votes.router,
     experiments.router,
 )
 

@@ -21,6 +21,7 @@ from organism.cli import (
     train,
     turns,
     validity,
+    votes,
     weights,
 )
 from organism.cli.output import Result
@@ -118,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_safety_to(group("safety", "safety cases: what every version must keep saying"))
     datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
     tracks.add_to(group("tracks", "improvement tracks: recipes by reward designs by data cuts, side by side"))
+    votes.add_to(group("vote", "blind votes: which of two versions people prefer"))
     return parser
 
 

@@ -226,6 +226,22 @@ def read_my_votes(store: Store, ballot_id: str, voter: str) -> list[MyVote]:
     ]
 
 
+def list_votes(store: Store, ballot_id: str) -> pd.DataFrame:
+    """The votes of a closed ballot, oldest first; empty while it is open, so that it stays blind.
+
+    Columns: vote_id, item_number, voter, version (None for neither), was_first (whether the chosen text was shown
+    first, None for neither), seconds, is_synthetic, created_at.
+    """
+    ballot, votes = read_ballot(store, ballot_id), read_votes(store, ballot_id)
+    if ballot.closed_at is None:
+        votes = votes.iloc[:0]
+    decided = votes["chosen"] != Answer.TIE
+    names = {Side.A.value: ballot.version_a, Side.B.value: ballot.version_b}
+    was_first = (votes["chosen"] == votes["shown_first"]).astype(object).where(decided, None)
+    told = votes.assign(version=votes["chosen"].map(names).where(decided, None), was_first=was_first)
+    return told[["vote_id", "item_number", "voter", "version", "was_first", "seconds", "is_synthetic", "created_at"]]
+
+
 def _from_evaluation(store: Store, sides: Sequence[ModelVersion], n: int, rng: random.Random) -> pd.DataFrame:
     found = read_paired_drafts(store, sides[0].model_version_id, sides[1].model_version_id)
     if found.empty:
