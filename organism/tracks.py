@@ -17,7 +17,7 @@ from organism.errors import DesignError, OrganismError
 from organism.experiment.flow import start_experiment
 from organism.launch import set_settings
 from organism.optimize.catalog import RECIPES, configured
-from organism.optimize.flow import LOCAL, read_run, start_run, stop_run
+from organism.optimize.flow import LOCAL, LONGEST_NAME, read_run, start_run, stop_run
 from organism.optimize.runs import FINISHED
 from organism.optimize.sweep_choice import NOT_STARTED, Quality, choose
 from organism.optimize.sweeps import LIVE, SweepPlan, Track, labels, tracks_of
@@ -122,7 +122,7 @@ def start_sweep(
         }
         try:
             at = now + timedelta(milliseconds=number)  # they stand in line in the order of the plan
-            run = _start(store, workspace, sweep, plan, track, design, judged, started, at, place)
+            run = _start(store, workspace, sweep, plan, track, design, judged, started, label, at, place)
             started.append({**told, **run, "why": None})
         except OrganismError as error:
             started.append({**told, "run_id": None, "dataset_id": None, "why": str(error)})
@@ -153,7 +153,8 @@ def read_sweep_results(store: Store, sweep_id: str, quality: Quality = Quality.R
         run = runs.loc[track["run_id"]] if track["run_id"] in runs.index else None
         found.append(_result(track, run, rows, quality))
     if len(measured):
-        found.insert(0, _base(rows[str(measured["eval_run_id"].iloc[0])], quality))
+        first = measured.iloc[0]
+        found.insert(0, _base(rows[str(first["eval_run_id"])], first["summary"], quality))
     frame = pd.DataFrame(found, columns=[name for name in RESULTS if name not in ("on_front", "to_experiment", "why")])
     objections = {
         str(run_id): facts_objection(str(run["version"]), run["summary"], FACTS_MARGIN)
@@ -254,6 +255,7 @@ def _start(
     design: RewardDesign,
     judged: str,
     started: list[dict[str, Any]],
+    label: str,
     now: datetime,
     place: str,
 ) -> dict[str, str]:
@@ -271,6 +273,7 @@ def _start(
         configured(track.recipe, plan.preset, {**plan.changes, "seed": track.seed}),
         recipe=track.recipe,
         preset=plan.preset,
+        name=_name(sweep.name, label),
         eval_dataset_id=judged,
         design=design,
         sweep_id=sweep.sweep_id,
@@ -278,6 +281,12 @@ def _start(
         now=now,
     )
     return {"run_id": run_id, "dataset_id": learned}
+
+
+def _name(sweep: str, label: str) -> str | None:
+    """What the run of a track is called; None where that would be too long for a name."""
+    name = f"{sweep}: {label}"
+    return name if len(name) <= LONGEST_NAME else None
 
 
 def _result(
@@ -292,7 +301,12 @@ def _result(
     if run["eval_run_id"] not in rows or not isinstance(summary, dict):
         return row
     facts = {name: summary[name] for name in ("facts_before", "facts_after")}
-    return {**row, **facts, **_changes(summary, quality), **_figures(rows[run["eval_run_id"]], "after", quality)}
+    return {
+        **row,
+        **facts,
+        **_changes(summary, quality),
+        **_figures(rows[run["eval_run_id"]], summary, "after", quality),
+    }
 
 
 def _changes(summary: Mapping[str, Any], quality: Quality) -> dict[str, float | None]:
@@ -312,26 +326,26 @@ def _changes(summary: Mapping[str, Any], quality: Quality) -> dict[str, float | 
     }
 
 
-def _base(rows: pd.DataFrame, quality: Quality) -> dict[str, Any]:
+def _base(rows: pd.DataFrame, summary: Mapping[str, Any], quality: Quality) -> dict[str, Any]:
     row = {"run_id": None, "label": BASE_LABEL, "status": str(RunStatus.DONE)}
-    return {**row, **_figures(rows, "before", quality)}
+    return {**row, **_figures(rows, summary, "before", quality)}
 
 
-def _figures(rows: pd.DataFrame, which: str, quality: Quality) -> dict[str, float | None]:
+def _figures(rows: pd.DataFrame, summary: Mapping[str, Any], which: str, quality: Quality) -> dict[str, float | None]:
     """Quality, tokens and latency of a draft of the version `which` (before, after), with intervals by user."""
     measures = pd.DataFrame(list(rows["measures"]))
     ones = np.ones(len(measures))
     whole = measures[f"chars_{which}"] if quality is Quality.RETAINED else measures["final_chars"]
     ratios = {"quality": (measures[f"retained_{which}"], whole), "tokens": (measures[f"tokens_{which}"], ones)}
-    if f"latency_ms_{which}" in measures and measures[f"latency_ms_{which}"].notna().all():
-        ratios["latency_ms"] = (measures[f"latency_ms_{which}"], ones)
     users, rng = rows["user_key"].to_numpy(dtype=object), np.random.default_rng(0)
     pairs = [(num.to_numpy(dtype=float), np.asarray(den, dtype=float)) for num, den in ratios.values()]
     found = dict(zip(ratios, ratios_bootstrap(pairs, users, rng=rng), strict=True))
+    ends = summary.get(f"latency_ms_{which}_ci") or (None, None)
+    found["latency_ms"] = Interval(summary.get(f"latency_ms_{which}"), *ends)
     return {
         f"{name}{end}": value
         for name, interval in found.items()
-        for end, value in zip(("", "_low", "_high"), Interval(*interval), strict=True)
+        for end, value in zip(("", "_low", "_high"), interval, strict=True)
     }
 
 

@@ -3,6 +3,7 @@
 A fine-tune is measured against its base at its end; the recipe `evaluate` measures any version against any other.
 """
 
+import math
 import random
 import statistics
 import time
@@ -12,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import evaluate
+from scipy.stats import quantile_test
 
 from organism.config import Workspace
 from organism.errors import RunError
@@ -29,12 +31,13 @@ from organism.optimize.metrics.rouge_l.rouge_l import RougeL
 from organism.optimize.paired import win_rate
 from organism.optimize.runs import Example, RunFolder, read_lines, write_json
 from organism.optimize.safety import SafetyCase, case_of, safety_figures
+from organism.records import Interval
 
 __all__ = ["Drafts", "compare", "evaluate_run", "measure_models", "sampled", "summarize"]
 
 OnDraft = Callable[[str, int, int], bool]
 Load = Callable[[], Decoder]
-N_TIMED = 5
+N_TIMED = 9
 LIKENESS = (RougeL, ChrF, EditSimilarity, ExactMatch)
 
 
@@ -48,7 +51,7 @@ class _Written(NamedTuple):
     places: list[int]
     drafts: Drafts
     safety: list[str]
-    latency_ms: float | None
+    latency_ms: Interval
 
 
 def evaluate_run(
@@ -101,8 +104,8 @@ def measure_models(
     summary |= {
         "metrics": _likeness(rows, summary["metrics"]),
         "n_too_long": len(examples) - len(places),
-        "latency_ms_before": old.latency_ms,
-        "latency_ms_after": new.latency_ms,
+        **_latency_figures("before", old.latency_ms),
+        **_latency_figures("after", new.latency_ms),
         "n_timed": min(N_TIMED, len(places)),
         "contamination": contamination(known.prompts, known.users, [e.prompt for e in chosen], users, near),
         "safety": safety_figures(cases, old.safety, new.safety),
@@ -199,14 +202,28 @@ def _draft_cases(decoder: Decoder, cases: Sequence[SafetyCase], config: Training
     return texts
 
 
-def _latency_ms(decoder: Decoder, prompts: Sequence[str], config: TrainingConfig) -> float | None:
-    """The median time of some drafts written alone, as a person would wait for them; None without a prompt."""
+def _latency_ms(decoder: Decoder, prompts: Sequence[str], config: TrainingConfig) -> Interval:
+    """The median time of some drafts written alone, as a person would wait for them, with its interval at 95%.
+
+    The interval is that of the quantile test by order statistics (Conover 1999, 3.2); None under six drafts.
+    """
     step = max(len(prompts) // N_TIMED, 1)
     timed = [
-        decoder.generate([prompt], max_new_tokens=config.max_new_tokens)[0].seconds
+        1000 * decoder.generate([prompt], max_new_tokens=config.max_new_tokens)[0].seconds
         for prompt in prompts[::step][:N_TIMED]
     ]
-    return 1000 * statistics.median(timed) if timed else None
+    if not timed:
+        return Interval(None, None, None)
+    middle = statistics.median(timed)
+    ends = quantile_test(timed, q=middle, p=0.5).confidence_interval(0.95)
+    low, high = (None if math.isnan(end) else float(end) for end in (ends.low, ends.high))
+    return Interval(middle, low, high)
+
+
+def _latency_figures(which: str, latency: Interval) -> dict[str, Any]:
+    known = latency.low is not None and latency.high is not None
+    ends = [latency.low, latency.high] if known else None
+    return {f"latency_ms_{which}": latency.estimate, f"latency_ms_{which}_ci": ends}
 
 
 def _only(places: Sequence[int], written: _Written) -> Drafts:

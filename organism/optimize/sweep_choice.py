@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from organism.records import RunStatus
-from organism.stats.pareto import nondominated
 
 AXES = {"quality": True, "tokens": False, "latency_ms": False}
 """What tracks are weighed by, and whether more of it is better."""
@@ -27,18 +26,19 @@ QUALITY_IN_WORDS = {Quality.RETAINED: "of what it writes", Quality.WRITTEN: "of 
 def choose(frame: pd.DataFrame, objections: Mapping[str, str | None], quality: Quality) -> pd.DataFrame:
     """The tracks with on_front, to_experiment and why, a sentence each.
 
-    `frame` has a track a row: run_id (None for the base), label, status, message, the AXES, gain, gain_low, gain_high
-    (of quality, over the base) and written_low, written_high (the change of the written share). `objections` says by
-    run what the facts gate or the safety cases say against it.
+    `frame` has a track a row: run_id (None for the base), label, status, message, the AXES, latency_ms_low and _high,
+    gain, gain_low and _high (of quality, over the base) and written_low and _high (the change of the written share).
+    `objections` says by run what the facts gate or the safety cases say against it.
 
     A track that breaks a guardrail (facts, safety, a written share that surely fell) beats nobody and is on no front:
-    a model that stops after a few words keeps nearly all of them and is cheap and quick at that.
+    a model that stops after a few words keeps nearly all of them and is cheap and quick at that. Latency counts only
+    where two intervals are apart: a few timed drafts tell more of what else the machine did than of two models alike.
     """
     rows = frame.to_dict("records")
     broken = [_broken(row, objections.get(row["run_id"])) for row in rows]
     fit = [row["status"] == RunStatus.DONE and not why for row, why in zip(rows, broken, strict=True)]
-    on_front = _front(frame, fit)
     beaten_by = [_beaten_by(rows, fit, place) for place in range(len(rows))]
+    on_front = [is_fit and not other for is_fit, other in zip(fit, beaten_by, strict=True)]
     why = [
         _why(row, hurt, front, beaten, quality)
         for row, hurt, front, beaten in zip(rows, broken, on_front, beaten_by, strict=True)
@@ -47,34 +47,31 @@ def choose(frame: pd.DataFrame, objections: Mapping[str, str | None], quality: Q
     return frame.assign(on_front=on_front, to_experiment=sure, why=why)
 
 
-def known_axes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The axes that every one of these tracks has a figure for."""
-    return [name for name in AXES if rows and all(pd.notna(row[name]) for row in rows)]
-
-
-def _front(frame: pd.DataFrame, fit: Sequence[bool]) -> list[bool]:
-    found = [False] * len(frame)
-    chosen = [place for place, is_fit in enumerate(fit) if is_fit]
-    axes = known_axes(frame.iloc[chosen].to_dict("records"))
-    if not axes:
-        return found
-    points = frame.iloc[chosen][axes].to_numpy(dtype=float)
-    for place, stands in zip(chosen, nondominated(points, [AXES[name] for name in axes]), strict=True):
-        found[place] = bool(stands)
-    return found
-
-
 def _beaten_by(rows: Sequence[Mapping[str, Any]], fit: Sequence[bool], place: int) -> str:
-    """The first fit track that is at least as good in all axes that both know, and better in one; empty without."""
+    """The first fit track that is behind this one in nothing and ahead in something; empty without."""
     this = rows[place]
     for other, is_fit in zip(rows, fit, strict=True):
-        axes = known_axes([this, other])
-        if not is_fit or other is this or not axes:
-            continue
-        ahead = [(other[name] - this[name]) * (1 if AXES[name] else -1) for name in axes]
-        if min(ahead) >= 0 and max(ahead) > 0:
+        lead = [_lead(name, other, this) for name in AXES]
+        if is_fit and other is not this and min(lead) >= 0 and max(lead) > 0:
             return str(other["label"])
     return ""
+
+
+def _lead(name: str, other: Mapping[str, Any], this: Mapping[str, Any]) -> int:
+    """1 where the other is ahead on this axis, -1 where it is behind, 0 where they are alike or one is unknown."""
+    if pd.isna(other[name]) or pd.isna(this[name]):
+        return 0
+    if name == "latency_ms" and _overlap(other, this):
+        return 0
+    ahead = (other[name] - this[name]) * (1 if AXES[name] else -1)
+    return int(ahead > 0) - int(ahead < 0)
+
+
+def _overlap(other: Mapping[str, Any], this: Mapping[str, Any]) -> bool:
+    """Whether the intervals of two latencies share a value; False where one is unknown."""
+    return bool(
+        other["latency_ms_low"] <= this["latency_ms_high"] and this["latency_ms_low"] <= other["latency_ms_high"]
+    )
 
 
 def _broken(row: Mapping[str, Any], objection: str | None) -> str | None:

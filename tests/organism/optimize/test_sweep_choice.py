@@ -12,7 +12,8 @@ KEPT = Quality.RETAINED
 def track(label: str, quality: float, tokens: float, low: float | None = 0.02, **other: object) -> dict:
     """One measured track; its gain's interval is 4 points wide."""
     gain_low = math.nan if low is None else low
-    known = {"run_id": label, "label": label, "status": "done", "message": "", "latency_ms": math.nan}
+    known = {"run_id": label, "label": label, "status": "done", "message": ""}
+    known |= dict.fromkeys(("latency_ms", "latency_ms_low", "latency_ms_high"), math.nan)
     figures = {"quality": quality, "tokens": tokens, "gain_low": gain_low, "gain_high": gain_low + 0.04}
     return {**known, **figures, "written_low": 0.01, "written_high": 0.03, **other}
 
@@ -65,7 +66,14 @@ def test_what_was_not_measured_says_where_it_stands():
     assert "too few held-out users" in alone.loc["one user", "why"]
 
 
-def test_latency_counts_where_every_fit_track_has_it():
-    fast, slow = track("fast", 0.80, 120, latency_ms=300.0), track("slow", 0.80, 120, latency_ms=400.0)
-    assert chosen(fast, slow)["on_front"].to_dict() == {"fast": True, "slow": False}
-    assert chosen(fast, {**slow, "latency_ms": math.nan})["on_front"].all()
+def timed(label: str, quality: float, tokens: float, low: float, high: float) -> dict:
+    times = {"latency_ms": (low + high) / 2, "latency_ms_low": low, "latency_ms_high": high}
+    return track(label, quality, tokens, **times)
+
+
+def test_latency_counts_where_two_intervals_are_apart():
+    alike = chosen(timed("a", 0.80, 120, 290, 330), timed("b", 0.79, 125, 280, 320))
+    assert alike["on_front"].to_dict() == {"a": True, "b": False}
+    apart = chosen(timed("a", 0.80, 120, 290, 330), timed("b", 0.79, 125, 200, 240))
+    assert apart["on_front"].to_dict() == {"a": True, "b": True}
+    assert chosen(timed("a", 0.80, 120, 290, 330), track("b", 0.80, 120))["on_front"].all()
