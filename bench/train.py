@@ -22,8 +22,10 @@ BOUTS = {
     Recipe.WEIGHTED: "_bout_sft.weighted_bout",
     Recipe.DPO: "_bout_preferences.dpo_bout",
     Recipe.KTO: "_bout_preferences.kto_bout",
+    Recipe.REWARD_MODEL: "_bout_rewards.reward_model_bout",
+    Recipe.GRPO: "_bout_rewards.grpo_bout",
 }
-"""Where each recipe's contenders are made. best_of_n trains as sft does; what it samples, bench.generation clocks."""
+"""Where each recipe's contenders are made. best_of_n trains as sft does, rlaif as dpo; bench.generation drafts."""
 WANTED = 0.9
 
 

@@ -94,7 +94,9 @@ def train(job: Job) -> Trained:
         if len(batch) == a_step
     ]
     grader = Grader(job.design, prompts, config, _judge(config, job.run))
-    trainer = build_trainer(model, tokenizer, plan, grader, config, job.run.checkpoints, job.where, base=job.base)
+    # 4-bit weights cannot take an adapter into a copy: there TRL's own `generate` drafts.
+    rollout = None if job.where.four_bit else Rollout(job.base, job.where, config)
+    trainer = build_trainer(model, tokenizer, plan, grader, rollout, config, job.run.checkpoints, job.where)
     batches = [[prompts[place] for place in batch] for batch in plan]
     return fit(trainer, job, batches, n_rows=len(prompts), n_too_long=0, dropped=dropped)
 
@@ -283,17 +285,13 @@ def build_trainer(
     tokenizer: PreTrainedTokenizerBase,
     plan: Sequence[Sequence[int]],
     grader: Grader,
+    rollout: Rollout | None,
     config: GrpoConfig,
     checkpoints: Path,
     where: Machine,
     trainer_class: type[trl.GRPOTrainer] = Trainer,
-    *,
-    base: Path,
 ) -> trl.GRPOTrainer:
-    """A trainer that takes the prompts in this order, group_size drafts of each, once.
-
-    4-bit weights cannot take an adapter into a copy, so there TRL's own `generate` drafts.
-    """
+    """A trainer that takes the prompts in this order, group_size drafts of each, once; TRL drafts without a rollout."""
     set_seed(config.seed)
     asked = trl.GRPOConfig(
         **{**arguments(config, checkpoints, where), "train_sampling_strategy": "random"},
@@ -312,7 +310,7 @@ def build_trainer(
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora(config),
-        rollout_func=None if where.four_bit else Rollout(base, where, config),
+        rollout_func=rollout,
     )
 
 

@@ -109,9 +109,7 @@ def test_our_scores_of_drafts_are_those_of_trl(tiny_base: Path, tmp_path: Path) 
         model, tokenizer = load_base(tiny_base)
         config = _config(tiny_base)
         grader = grpo.Grader(PRICE.spec(), [grpo.Prompt(_examples(1)[0], [1], {})], config)
-        trainer = grpo.build_trainer(
-            model, tokenizer, [[0, 0]], grader, config, tmp_path, CPU, trainer_class, base=tiny_base
-        )
+        trainer = grpo.build_trainer(model, tokenizer, [[0, 0]], grader, None, config, tmp_path, CPU, trainer_class)
         ids = torch.arange(2, 2 + 3 * 12).view(3, 12) % 300
         mask = torch.ones_like(ids)
         mask[1, :3], mask[2, 8:], mask[0, :1] = 0, 0, 0
@@ -124,7 +122,7 @@ def test_drafts_come_from_the_adapted_model_and_nothing_adds_up(tiny_base: Path,
     model, tokenizer = load_base(tiny_base)
     config = _config(tiny_base)
     grader = grpo.Grader(PRICE.spec(), [grpo.Prompt(_examples(1)[0], [1], {})], config)
-    trainer = grpo.build_trainer(model, tokenizer, [[0, 0]], grader, config, tmp_path, CPU, base=tiny_base)
+    trainer = grpo.build_trainer(model, tokenizer, [[0, 0]], grader, None, config, tmp_path, CPU)
     torch.manual_seed(1)
     for name, weight in trainer.model.named_parameters():
         if "lora_B" in name:
