@@ -160,18 +160,20 @@ def foreseen(loop_id: str, recipe: Recipe, config: TrainingConfig, found: Previe
     """What the run will take, with how far that may be off."""
     if found.objection:
         return
-    try:
-        guess = ahead(loop_id, recipe, config, found.n_train, found.n_heldout)
-    except OrganismError as error:
-        st.caption(f":material/schedule: How long it takes is not known: {literal(str(error))}")
+    guess = ahead(loop_id, recipe, config, found.n_train, found.n_heldout)
+    if guess is None:
+        st.caption(":material/schedule: How long it takes was not measured for this recipe.")
         return
     cost = "" if guess.cost_usd is None else f" At the stated price: ${guess.cost_usd:.2f}."
     st.caption(f":material/schedule: {literal(guess.sentence)}{literal(cost)}")
 
 
-def ahead(loop_id: str, recipe: Recipe, config: TrainingConfig, n_train: int, n_heldout: int) -> Estimate:
-    """What a run of this size will take; read once until the data changes."""
-    found: Estimate = runtime.read(_ahead, loop_id, recipe, config, n_train, n_heldout)
+def ahead(loop_id: str, recipe: Recipe, config: TrainingConfig, n_train: int, n_heldout: int) -> Estimate | None:
+    """What a run of this size will take, read once until the data changes; None where nobody measured it."""
+    try:
+        found: Estimate = runtime.read(_ahead, loop_id, recipe, config, n_train, n_heldout)
+    except OrganismError:
+        return None
     return found
 
 

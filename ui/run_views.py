@@ -49,7 +49,7 @@ def runs(loop: runtime.Loop) -> None:
         now = runtime.read_with_runs(read_runs, loop.loop_id)
         if is_alive(now) != was_alive or st.query_params.get("run") != address:
             st.rerun()
-        chosen = asked or str(now["run_id"].iloc[0])
+        chosen = asked or _busiest(now)
         _lines(now, chosen)
         run = now.set_index("run_id", drop=False).loc[chosen]
         with st.container(border=True):
@@ -60,7 +60,7 @@ def runs(loop: runtime.Loop) -> None:
             log(chosen)
 
     board(asked, st.query_params.get("run"))
-    run = found.set_index("run_id", drop=False).loc[asked or found["run_id"].iloc[0]]
+    run = found.set_index("run_id", drop=False).loc[asked or _busiest(found)]
     datasets = runtime.read(read_datasets, loop.loop_id)
     learned = datasets[datasets["dataset_id"] == run["dataset_id"]]
     if len(learned):
@@ -69,6 +69,12 @@ def runs(loop: runtime.Loop) -> None:
     made = made[made["run_id"] == run["run_id"]]
     if len(made):
         outcome(loop, made.iloc[0])
+
+
+def _busiest(found: pd.DataFrame) -> str:
+    """The run to look at when nobody named one: that at work, else the newest."""
+    at_work = found[found["status"].isin(runtime.ALIVE) & (found["status"] != RunStatus.QUEUED)]
+    return str((at_work if len(at_work) else found)["run_id"].iloc[0])
 
 
 def _no_runs() -> None:

@@ -39,12 +39,12 @@ def run_line(run: pd.Series, *, is_open: bool, place: int | None = None) -> None
     """One run: what it is, how far it is, and what can be done with it; `place` is its place in line."""
     status, run_id = RunStatus(run["status"]), run["run_id"]
     with st.container(border=True, key=f"run_{run_id}"):
-        left, middle, right = st.columns([2.4, 2.8, 1.8], vertical_alignment="center")
-        with left:
-            st.markdown(f"**{literal(title_of(run))}**")
+        left, middle, right = st.columns([2.3, 2.5, 2.2], vertical_alignment="center")
+        with left.container(gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(f"**{literal(title_of(run))}**", width="content")
                 cards.run_badge(status)
-                st.caption(f"{_recipe_of(run)}, {charts.at(run['created_at'])}", help=f"Run {run_id}, times in UTC.")
+            st.caption(f"{_recipe_of(run)}, {charts.at(run['created_at'])}", help=f"Run {run_id}, times in UTC.")
         with middle:
             if status in runtime.ALIVE:
                 st.progress(_share(run), text=_live_words(run, place))
@@ -151,7 +151,9 @@ def _recipe_of(run: pd.Series) -> str:
 def _about(run: pd.Series) -> str:
     config = json.loads(run["config"])
     n_train = f"{int(run['n_train']):,} rows, " if pd.notna(run["n_train"]) else ""
-    settings = [f"{config['epochs']} passes", f"rank {config['lora_r']}"] if "epochs" in config else []
+    passes = config.get("epochs")
+    settings = [f"{passes:g} pass{'' if passes == 1 else 'es'}"] if passes else []
+    settings += [f"rank {config['lora_r']}"] if "lora_r" in config else []
     message = f" {literal(run['message'])}" if run["message"] else ""
     return f"{n_train}{', '.join(settings)}.{message}"
 

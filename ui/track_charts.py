@@ -90,5 +90,5 @@ def _ends(row: Mapping[str, Any]) -> str:
 
 def _key(recipe: str, ink: str) -> dict[str, Any]:
     """A line of the legend, which stands for no track."""
-    key = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": recipe.replace("_", " ")}
+    key = {"type": "scatter", "x": [None], "y": [None], "mode": "markers", "name": recipe}
     return key | {"marker": {"color": ink, "size": 11}}

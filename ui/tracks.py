@@ -9,7 +9,7 @@ from organism.config import utcnow
 from organism.optimize.catalog import PRESET_TITLES, RECIPES, configured
 from organism.optimize.sweep_choice import Quality
 from organism.optimize.sweeps import LIVE, MAX_TRACKS, SweepPlan, is_shaped, plan_from, tracks_of
-from organism.records import Preset, Role
+from organism.records import Preset, Recipe, Role
 from organism.tracks import (
     Planned,
     preview_sweep,
@@ -121,6 +121,7 @@ def _results(loop: runtime.Loop, sweep: pd.Series) -> None:
 def _plot(found: pd.DataFrame, quality: Quality, sweep_id: str) -> None:
     """Quality over tokens and latency."""
     measured = found.dropna(subset=["quality"])
+    measured = measured.assign(recipe=[_recipe(name) for name in measured["recipe"]])
     about = (sweep_id, str(quality), len(measured))
     figure = runtime.figure(track_charts.front, measured, Y_TITLES[quality], about=about)
     columns = [name for name in found.columns if name not in ("message", "model_version_id")]
@@ -129,21 +130,34 @@ def _plot(found: pd.DataFrame, quality: Quality, sweep_id: str) -> None:
         cards.chart(figure, takeaway(measured), measured[columns], "tracks")
         st.caption(
             "Every track drafted the same prompts of the same people, whom none was trained on. Bars: 95% intervals, "
-            "resampled by person. Hollow: another track is at least as good in everything, or a guardrail is broken. "
-            "Star: worth an experiment."
+            "resampled by person (of latency: by draft). Hollow: another track is behind in nothing and ahead in "
+            "something (latency counts where intervals are apart), or a guardrail is broken. Star: to an experiment."
         )
 
 
+def _recipe(name: Any) -> str | None:
+    """What people call a recipe; None for the base, which has none."""
+    return RECIPES[Recipe(name)].title if isinstance(name, str) else None
+
+
 def takeaway(measured: pd.DataFrame) -> str:
-    """What the plot shows, in a sentence."""
+    """Who surely gains, who gains most, and who writes least, in a sentence or two."""
     tuned = measured[measured["run_id"].notna()]
     if tuned.empty:
         return "Only the base was measured so far."
-    best, least = tuned.loc[tuned["quality"].idxmax()], tuned.loc[tuned["tokens"].idxmin()]
-    said = f"{best['label']} keeps most ({percent(best['quality'], 0)}, {best['tokens']:,.0f} tokens a draft)"
+    base = measured.loc[measured["run_id"].isna(), "quality"]
+    than = f" than the base ({percent(base.iloc[0], 0)})" if len(base) else ""
+    sure = tuned[tuned["gain_low"] > 0]
+    if sure.empty:
+        return f"None of {counted(len(tuned), 'track')} surely keeps more{than}."
+    best, least = sure.loc[sure["quality"].idxmax()], sure.loc[sure["tokens"].idxmin()]
+    said = (
+        f"{len(sure)} of {counted(len(tuned), 'track')} surely keep more{than}. Most: {best['label']} "
+        f"({percent(best['quality'], 0)} at {best['tokens']:,.0f} tokens a draft)"
+    )
     if best["run_id"] != least["run_id"]:
-        said += f"; {least['label']} writes least ({percent(least['quality'], 0)}, {least['tokens']:,.0f} tokens)"
-    return f"{said}. {counted(int(tuned['on_front'].sum()), 'track')} of {len(tuned)} stand on the front."
+        said += f"; shortest: {least['label']} ({percent(least['quality'], 0)} at {least['tokens']:,.0f})"
+    return f"{said}."
 
 
 def _recommended(loop: runtime.Loop, found: pd.DataFrame) -> None:
@@ -184,7 +198,9 @@ def _table(found: pd.DataFrame, name: str) -> None:
             "why": found["why"],
         }
     )
-    st.dataframe(shown, hide_index=True, column_config=_COLUMNS, alt=f"The tracks of {name} with their figures")
+    st.dataframe(
+        shown, hide_index=True, column_config=_COLUMNS, placeholder="", alt=f"The tracks of {name} with their figures"
+    )
     cards.csv_button(found.drop(columns=["model_version_id"]), "tracks_table")
 
 
@@ -288,7 +304,8 @@ def _time(loop: runtime.Loop, plan: SweepPlan, planned: list[Planned]) -> None:
     for track, told in zip(tracks_of(plan), planned, strict=True):
         if told.objection is None and told.n_train and told.n_heldout:
             config = configured(track.recipe, plan.preset, plan.changes)
-            seconds += recipes.ahead(loop.loop_id, track.recipe, config, told.n_train, told.n_heldout).seconds
+            guess = recipes.ahead(loop.loop_id, track.recipe, config, told.n_train, told.n_heldout)
+            seconds += guess.seconds if guess else 0.0
     if seconds:
         st.caption(
             f":material/schedule: About {in_words(seconds)} one after another. At most {MAX_TRACKS} tracks go side by "
