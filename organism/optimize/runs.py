@@ -278,11 +278,16 @@ def why_the_disk(error: OSError, folder: Path) -> str:
     return f"{error.filename or folder}: {error.strerror or error}. Mend that, then resume the run."
 
 
-def why_the_memory(error: BaseException, run: RunFolder) -> str | None:
-    """A sentence for memory that did not suffice, of the machine or of its accelerator; None for any other error."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice, the machine's or its accelerator's."""
     words = str(error).lower()
     told = any(word in words for word in ("out of memory", "can't allocate memory", "not enough memory"))
-    if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or told):
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or told
+
+
+def why_the_memory(error: BaseException, run: RunFolder) -> str | None:
+    """A sentence for memory that did not suffice, naming what to shrink; None for any other error."""
+    if not is_out_of_memory(error):
         return None
     config = run.config()
     return (

@@ -26,7 +26,7 @@ from organism.optimize.checkpoints import best_step, is_exhausted, last_checkpoi
 from organism.optimize.configs import TrainingConfig
 from organism.optimize.machines import Machine, machine, settle, usable_cores
 from organism.optimize.reporter import Countable, Reporter, Step
-from organism.optimize.runs import MIN_TRAIN_ROWS, RunFolder
+from organism.optimize.runs import MIN_TRAIN_ROWS, RunFolder, is_out_of_memory
 from organism.optimize.tokens import IGNORED, Tokens, tokenized
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "arguments",
     "batch_plan",
     "fit",
-    "fitting",
     "last_checkpoint",
     "learned_logits",
     "load_base",
@@ -99,6 +98,8 @@ def load_base(base: Path, where: Machine | None = None) -> tuple[Any, PreTrained
         tokenizer = AutoTokenizer.from_pretrained(str(base), local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(str(base), local_files_only=True, **_held(where))
     except Exception as error:  # transformers raises whatever the broken file leads to
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(
             f"model folder {base} cannot be loaded ({reason}); restore it, or choose another base"
@@ -121,17 +122,6 @@ def _held(where: Machine | None) -> dict[str, Any]:
         bnb_4bit_compute_dtype=torch.bfloat16 if where.bf16 else torch.float16,
     )
     return {"dtype": where.weights, "quantization_config": quantized, "device_map": {"": 0}}
-
-
-def fitting(rows: Sequence[Any], lengths: Sequence[int], longest: int) -> list[Any]:
-    """The rows that fit into `longest` tokens; raises DesignError when too few do."""
-    usable = [row for row, length in zip(rows, lengths, strict=True) if length <= longest]
-    if len(usable) < MIN_TRAIN_ROWS:
-        raise DesignError(
-            f"{len(usable)} of {len(rows)} training rows fit into {longest} tokens; a fine-tune needs at least "
-            f"{MIN_TRAIN_ROWS}. Collect more edits, or raise max_length."
-        )
-    return usable
 
 
 def set_apart(users: Sequence[str], config: TrainingConfig) -> tuple[list[int], list[int]]:
