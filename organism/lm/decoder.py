@@ -47,8 +47,8 @@ class Decoder:
         self.n_positions: int = model.config.max_position_embeddings
         self._more_ends = _ends(model)
         self._writer: Callable[[Task, int], Iterator[Written]]
-        if supports(model.config):
-            self._writer = partial(write_by_llama, Llama(model, dtype))
+        if supports(model):
+            self._writer = partial(write_by_llama, Llama(model))
         else:
             self._writer = partial(write_by_transformers, model)
 
@@ -186,7 +186,8 @@ def _ends(model: PreTrainedModel) -> frozenset[int]:
 def _chosen(logits: torch.Tensor, temperature: float, noise: torch.Tensor | None) -> list[int]:
     """The likeliest token a row, or, with uniform noise in [0, 1), the one the inverse distribution puts there."""
     if noise is None:
-        return logits.argmax(-1).tolist()
+        likeliest: list[int] = (logits.numpy() if logits.device.type == "cpu" else logits).argmax(-1).tolist()
+        return likeliest
     cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
     tokens = torch.searchsorted(cumulative, noise[:, None] * cumulative[:, -1:], right=True)[:, 0]
     return tokens.clamp(max=logits.shape[-1] - 1).tolist()

@@ -8,12 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from organism.lm.llama import Llama
+from organism.lm.llama import Cache, Llama
 
 Choose = Callable[[torch.Tensor, Sequence[int], Sequence[int]], list[int]]
 """From logits (rows, vocabulary), the prompt of each row and its step, the next token of each row."""
@@ -53,7 +54,6 @@ class _Row:
         return Written(self.prompt, token, time.perf_counter() - self.began if is_last else None)
 
 
-@torch.inference_mode()
 def write_by_llama(llama: Llama, task: Task, n_together: int) -> Iterator[Written]:
     """Write up to n_together prompts at a time, in the order of the task; one that ends makes room for the next."""
     waiting = deque(range(len(task.prompts)))
@@ -63,9 +63,8 @@ def write_by_llama(llama: Llama, task: Task, n_together: int) -> Iterator[Writte
     while waiting or rows:
         while waiting and len(rows) < n_together:
             row = _Row(waiting[0], len(task.prompts[waiting.popleft()]), time.perf_counter())
-            ids = torch.tensor(task.prompts[row.prompt], device=llama.device)
-            logits = llama.read_prompt(ids, cache, len(rows))
-            written = row.take(task.choose(logits[None], [row.prompt], [0])[0], task)
+            logits = llama.read_prompt(np.array(task.prompts[row.prompt]), cache, len(rows))
+            written = row.take(task.choose(torch.from_numpy(logits[None]), [row.prompt], [0])[0], task)
             if written.seconds is None:
                 rows.append(row)
             yield written
@@ -73,11 +72,10 @@ def write_by_llama(llama: Llama, task: Task, n_together: int) -> Iterator[Writte
             yield from _write_a_token_each(llama, task, rows, cache)
 
 
-def _write_a_token_each(llama: Llama, task: Task, rows: list[_Row], cache: Any) -> list[Written]:
+def _write_a_token_each(llama: Llama, task: Task, rows: list[_Row], cache: Cache) -> list[Written]:
     """One more token for every row; rows that end leave the list, and the last one moves to the place that is free."""
-    tokens = torch.tensor([row.token for row in rows], device=llama.device)
-    lengths = torch.tensor([row.length for row in rows], device=llama.device)
-    logits = llama.read_tokens(tokens, lengths, max(row.length for row in rows), cache)
+    tokens, lengths = (np.array(column) for column in zip(*((row.token, row.length) for row in rows), strict=True))
+    logits = torch.from_numpy(llama.read_tokens(tokens, lengths, cache))
     chosen = task.choose(logits, [row.prompt for row in rows], [row.step for row in rows])
     told = []
     for place in reversed(range(len(rows))):
