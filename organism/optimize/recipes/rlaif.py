@@ -1,8 +1,9 @@
 """Recipe `rlaif`: the base drafts every prompt twice, a judge says which is better, and DPO learns from the labels.
 
 Reinforcement learning from AI feedback (Bai et al. 2022; Lee et al. 2023), with a judge of the product's own: a reward
-model, or an endpoint. A judge is worth what it agrees with people, so it is first asked about pairs where held-out
-people have chosen, and the evaluation shows that agreement beside what length alone would say.
+model, or an endpoint. A judge is worth what it agrees with people, so it is first asked about held-out people: about
+the pairs that they chose from, and about two of the base's own drafts, where the better one is that which holds more of
+the text that the person chose. The second question is the harder one, and the one that it labels the training rows by.
 
 Every prompt's drafts and label stay in judged.jsonl, a prompt a line. What is sampled depends on the seed and the row
 alone: a resumed run goes on with the next few prompts as an uninterrupted one would have.
@@ -18,6 +19,7 @@ from organism.config import Workspace
 from organism.errors import DesignError
 from organism.lm.decoder import Decoder
 from organism.lm.judge import Judge, Preference, judge_of
+from organism.measures.acceptance import retained_chars
 from organism.optimize.agreement import agreement, longer_is_chosen
 from organism.optimize.configs import RlaifConfig, TrainingConfig
 from organism.optimize.evaluation import evaluate_run
@@ -27,8 +29,14 @@ from organism.optimize.runs import MIN_TRAIN_ROWS, Pair, RunFolder, append_line,
 from organism.optimize.training import Job, Trained, settle
 
 JUDGED = "judged.jsonl"
+JUDGED_HELDOUT = "judged_heldout.jsonl"
 AGREEMENT = "judge_agreement.json"
 PROMPTS_AT_ONCE = 8
+SWAPPED = {
+    Preference.FIRST: Preference.SECOND,
+    Preference.SECOND: Preference.FIRST,
+    Preference.TIE: Preference.TIE,
+}
 SAME, TIED, TOO_LONG = "two equal drafts", "the judge prefers neither", "longer than the model may read"
 
 
@@ -79,14 +87,37 @@ def measure_judge(job: Job, judge: Judge) -> bool:
         chosen, rejected = [row.chosen for row in some], [row.rejected for row in some]
         said += judge.prefer_all([row.prompt for row in some], chosen, rejected)
         job.say(f"The judge {judge.name} looked at {len(said)} of {len(pairs)} pairs that people chose from")
-    found = agreement(pairs, said, longer_wins=longer_is_chosen(job.run.pairs()), seed=job.config.seed)
-    write_json(file, {"judge": judge.name, **found.summary()})
+    duels = hold_duels(job, pairs, judge, JUDGED_HELDOUT)
+    if duels is None:
+        return False
+    longer_wins, seed = longer_is_chosen(job.run.pairs()), job.config.seed
+    on_pairs = agreement(pairs, said, longer_wins=longer_wins, seed=seed).summary()
+    on_drafts = agreement(*nearer_first(pairs, duels), longer_wins=longer_wins, seed=seed).summary()
+    write_json(file, {"judge": judge.name, **on_pairs, "own_drafts": on_drafts})
     return True
 
 
-def hold_duels(job: Job, rows: Sequence[Pair], judge: Judge) -> list[Duel] | None:
+def nearer_first(rows: Sequence[Pair], duels: Sequence[Duel]) -> tuple[list[Pair], list[Preference]]:
+    """Of each two drafts the one first that holds more of the chosen text, and what the judge said in that order.
+
+    Where both hold as much, nobody knows which is better, and the row is left out.
+    """
+    ranked: list[Pair] = []
+    said: list[Preference] = []
+    for row, duel in zip(rows, duels, strict=True):
+        if duel.first is None or duel.second is None:
+            continue
+        held = retained_chars(duel.first, row.chosen) - retained_chars(duel.second, row.chosen)
+        if held:
+            nearer, other = (duel.first, duel.second) if held > 0 else (duel.second, duel.first)
+            ranked.append(row._replace(chosen=nearer, rejected=other))
+            said.append(duel.said if held > 0 else SWAPPED[duel.said])
+    return ranked, said
+
+
+def hold_duels(job: Job, rows: Sequence[Pair], judge: Judge, name: str = JUDGED) -> list[Duel] | None:
     """Two drafts of every row's prompt and the judge's word on them, in their order; None when asked to stop."""
-    file = job.run.path / JUDGED
+    file = job.run.path / name
     found = [Duel(line["first"], line["second"], Preference(line["said"])) for line in read_lines(file)]
     whole = len(found) if len(found) == len(rows) else len(found) // PROMPTS_AT_ONCE * PROMPTS_AT_ONCE
     done = found[:whole]
@@ -147,7 +178,9 @@ def evaluate(
     description: Mapping[str, Any],
     on_draft: Callable[[str, int, int], bool],
 ) -> bool:
-    """Before and after as for any recipe, and how far the judge agreed with people (`judge_agreement`)."""
+    """Before and after as for any recipe, and how far the judge agreed with people (`judge_agreement`, in the form of
+    `agreement.Agreement.summary`; its `own_drafts` is about the base's drafts).
+    """
     if not evaluate_run(run, base, config, description, on_draft):
         return False
     found = json.loads((run.path / AGREEMENT).read_text(encoding="utf-8"))

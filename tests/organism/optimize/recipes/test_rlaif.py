@@ -67,6 +67,7 @@ def test_the_judges_labels_train_and_its_agreement_with_people_is_shown(tiny_bas
     assert (found["n"], found["n_users"]) == (12, 7)
     assert found["agreement"] > 0.8
     assert found["ci"][0] <= found["agreement"] <= found["ci"][1]
+    assert set(found["own_drafts"]) >= {"n", "agreement", "ci", "length_alone"}
 
 
 def test_a_run_that_was_stopped_twice_ends_with_the_very_same_adapter(tiny_base, judge, tmp_path) -> None:
@@ -83,6 +84,20 @@ def test_a_run_that_was_stopped_twice_ends_with_the_very_same_adapter(tiny_base,
     assert file.read_text() == (whole.path / rlaif.JUDGED).read_text()
     files = [run.adapter / "adapter_model.safetensors" for run in (whole, cut)]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_better_of_two_drafts_is_that_which_holds_more_of_what_a_person_chose() -> None:
+    rows = _pairs(4)
+    near, far = rows[0].chosen[:12], "nothing of the kind"
+    duels = [
+        rlaif.Duel(near, far, Preference.FIRST),
+        rlaif.Duel(far, near, Preference.SECOND),
+        rlaif.Duel(far, near, Preference.FIRST),
+        rlaif.Duel(far, far, Preference.TIE),
+    ]
+    ranked, said = rlaif.nearer_first(rows, duels)
+    assert [(row.chosen, row.rejected) for row in ranked] == [(near, far)] * 3
+    assert said == [Preference.FIRST, Preference.FIRST, Preference.SECOND]
 
 
 def test_ties_and_equal_drafts_are_counted_and_give_no_pair() -> None:
