@@ -14,6 +14,7 @@ from organism.errors import DesignError, InputError
 from organism.optimize.catalog import RECIPES, RecipeCard, configured, find_preset, find_recipe
 from organism.optimize.flow import LOCAL, Estimate, estimate, estimate_ahead, named, start_run
 from organism.optimize.inspection import preview_tokens
+from organism.optimize.judges import with_judge
 from organism.optimize.places import place_of
 from organism.optimize.seen import TokenPreview
 from organism.records import DatasetKind, Preset, Recipe, RewardDesign
@@ -51,7 +52,8 @@ def launch(
     Without a design the live one counts. Users are held out by a hash of their key, so a set of another kind holds out
     the same people. Raises what `freeze` and `start_run` raise.
     """
-    config = configured(recipe, preset, changes)
+    # A judge that is missing is said before anything is frozen.
+    config = with_judge(store, loop_id, configured(recipe, preset, changes))
     card, chosen = RECIPES[recipe], design or live_design(store, loop_id)
     if dataset_id is None:
         settings = set_settings(card, preset, max_rows)
