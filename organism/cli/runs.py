@@ -81,6 +81,8 @@ def runs(args: argparse.Namespace) -> Result:
         "message": "message",
     }
     shown = found.astype({"step": "Int64", "total_steps": "Int64"})
+    for column in ("name", "version_name"):
+        shown[column] = shown[column].astype(object).where(shown[column].notna(), "-")
     return Result(table(shown, columns, "No runs yet: try organism train."), {"runs": found})
 
 
