@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from data.scribe import seed_pilot, seed_turn, seed_vote
 from data.scribe.first_turn import FROZEN_AT
+from data.scribe.safety import put_safety_cases
 from data.scribe.seed_turn import BASE, TUNED, Turn
 from data.scribe.weeks import FIRST_MONDAY, N_WEEKS, WEEK
 from organism.config import DEMO_LOOP, ROOT, Workspace
@@ -73,6 +74,7 @@ def seed_demo(store: Store, workspace: Workspace, *, now: datetime, folder: Path
     seed_vote.put_vote(store, loop_id, turn, rows[INTERACTIONS])
     pilot = _read_pilot(turn.shift)
     _ingest(store, pilot, {BRIEF: tuned_id}, None, now)
+    put_safety_cases(store, loop_id, FIRST_MONDAY + turn.shift)
     seed_pilot.define_vendor_score(store, loop_id, PILOT_STARTS + turn.shift)
     seed_pilot.put_choices(store, loop_id, moved(_read_rows(PILOT / "choices.parquet"), turn.shift))
     seed_pilot.put_pool(store, loop_id, _read_rows(POOL / "drafts.parquet"), POOL_SAMPLED_AT + turn.shift)
