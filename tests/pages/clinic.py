@@ -44,7 +44,7 @@ def fill(store: Store, place: Workspace, now: datetime) -> str:
     for week in range(TESTED_FROM):
         serve(store, week, start + week * WEEK, lambda visit: base)
     trained_at = start + TESTED_FROM * WEEK
-    tuned = train(store, place, loop_id, trained_at)
+    tuned = train(store, place, loop_id, base, trained_at)
     experiment = start_experiment(
         store,
         loop_id,
@@ -130,7 +130,7 @@ def interaction(version: ModelVersion, visit: Visit, text: str, at: datetime, ex
     }
 
 
-def train(store: Store, place: Workspace, loop_id: str, now: datetime) -> ModelVersion:
+def train(store: Store, place: Workspace, loop_id: str, base: ModelVersion, now: datetime) -> ModelVersion:
     """A finished run with its loss curve, its version and its evaluation, as the supervisor leaves them."""
     dataset = build_training_set(store, loop_id, max_rows=120, max_heldout_rows=40, now=now)
     run_id = new_id(now)
@@ -174,11 +174,11 @@ def train(store: Store, place: Workspace, loop_id: str, now: datetime) -> ModelV
         model_version_id=version.model_version_id,
     )
     store.write(lambda cursor: insert_run(cursor, run), "training_runs")
-    judge(store, version, dataset.dataset_id, now + timedelta(minutes=3))
+    judge(store, version, base, dataset.dataset_id, now + timedelta(minutes=3))
     return version
 
 
-def judge(store: Store, version: ModelVersion, dataset_id: str, now: datetime) -> None:
+def judge(store: Store, version: ModelVersion, base: ModelVersion, dataset_id: str, now: datetime) -> None:
     """The product's own evaluation of what the two note writers make of the held-out visits."""
     examples = read_heldout(store, dataset_id)
     visits = {visit.prompt: visit for week in range(WEEKS) for visit in visits_of(week)}
@@ -190,7 +190,7 @@ def judge(store: Store, version: ModelVersion, dataset_id: str, now: datetime) -
         loop_id=version.loop_id,
         run_id=version.run_id,
         model_version_id=version.model_version_id,
-        baseline_version_id=version.model_version_id,
+        baseline_version_id=base.model_version_id,
         dataset_id=dataset_id,
         summary=summarize(rows, 510.0, 480.0, seed=0),
         created_at=now,

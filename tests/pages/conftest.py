@@ -54,6 +54,7 @@ def _opened(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     monkeypatch.setenv("ORGANISM_WORKSPACE", str(place))
     monkeypatch.setenv("ORGANISM_DEMO", "0")
+    monkeypatch.setenv("ORGANISM_WARM", "0")
     monkeypatch.delenv("ORGANISM_API_KEY", raising=False)
     yield place
     runtime.release()

@@ -1,9 +1,18 @@
-"""Before and after: the marks, the link to a visit, and a draft of one's own."""
+"""Before and after: the marks, the link to a visit, both models writing, and the room's side of a blind vote."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
+
+from organism.config import ROOT
+from organism.digest.votes import Answer
+from organism.digest.votes_flow import cast_vote, next_item
+from organism.store.loops import loop_ids
+from organism.store.votes import read_ballots
+from tests.pages.test_every_page import said
 
 Visit = Callable[..., AppTest]
 
@@ -14,6 +23,7 @@ def test_what_the_expert_kept_stands_on_a_colored_ground_in_both_drafts(full: Pa
     assert any(":gray-background[" in text for text in texts)
     assert any(":green-background[" in text for text in texts)
     assert [header.value for header in app.header][:3] == ["Base", "scribe-1", "Expert"]
+    assert app.subheader[0].value.startswith("Of the base")
 
 
 def test_the_address_names_version_and_visit_so_that_the_link_is_the_slide(full: Path, visit: Visit) -> None:
@@ -26,12 +36,25 @@ def test_the_address_names_version_and_visit_so_that_the_link_is_the_slide(full:
     assert again.selectbox(key="row_pick").value == number
 
 
+def test_next_and_back_walk_through_the_visits_in_the_order_that_was_chosen(full: Path, visit: Visit) -> None:
+    app = visit("before_after")
+    order = [option.split(",")[0].removeprefix("Visit ") for option in app.selectbox(key="row_pick").options]
+    back, onward = (next(button for button in app.button if button.label == label) for label in ("Back", "Next"))
+    assert back.disabled
+    onward.click().run()
+    assert app.query_params["row"] == order[1]
+    next(button for button in app.button if button.label == "Back").click().run()
+    assert app.query_params["row"] == order[0]
+
+
 def test_worst_losses_come_first_when_they_are_asked_for(full: Path, visit: Visit) -> None:
     app = visit("before_after")
     best = app.query_params["row"]
     app.segmented_control(key="order_pick").set_value("Worst losses").run()
     assert not app.exception
     assert app.query_params["row"] != best
+    gains = [float(option.split(",")[1].removesuffix(" pt")) for option in app.selectbox(key="row_pick").options]
+    assert gains == sorted(gains)
 
 
 def test_a_link_to_an_unknown_version_or_visit_falls_back_with_a_sentence(full: Path, visit: Visit) -> None:
@@ -40,8 +63,65 @@ def test_a_link_to_an_unknown_version_or_visit_falls_back_with_a_sentence(full: 
     assert len(app.warning) == 2
 
 
-def test_a_draft_by_a_missing_model_is_one_sentence(full: Path, visit: Visit) -> None:
+def test_a_draft_by_a_missing_model_is_one_sentence_and_the_page_stays(full: Path, visit: Visit) -> None:
     app = visit("before_after")
-    app.button(key="FormSubmitter:draft_now-Write both drafts").click().run()
+    app.button(key="write_both").click().run()
     assert not app.exception
     assert "No model folder" in app.error[0].value
+    assert "Expert" in [header.value for header in app.header]
+
+
+@pytest.fixture
+def with_models(full: Path) -> Path:
+    """The tuned version gets the shipped adapter, so that both models can write."""
+    (run,) = (full / "runs").iterdir()
+    shutil.copytree(ROOT / "data" / "scribe" / "versions" / "scribe-1", run / "adapter")
+    return full
+
+
+def test_both_models_write_the_visit_again_and_tell_tokens_time_and_cost(with_models: Path, visit: Visit) -> None:
+    app = visit("before_after")
+    app.button(key="write_both").click().run(timeout=120)
+    assert not app.exception
+    assert not app.error
+    told = [caption.value for caption in app.caption if "tokens" in caption.value]
+    assert len(told) == 2
+    assert all("s · $" in words.replace("\\", "") for words in told)
+    assert "Written live just now." in [caption.value for caption in app.caption]
+    assert not any("**|**" in element.value for element in app.markdown), "nobody is still writing"
+    app.segmented_control(key="view_pick").set_value("own").run()
+    app.button(key="write_own").click().run(timeout=120)
+    assert not app.error
+    assert [header.value for header in app.header] == ["Base", "scribe-1"]
+    assert "what only this draft says" in said(app)
+
+
+def test_a_ballot_is_opened_counted_and_closed_with_the_names(full: Path, visit: Visit) -> None:
+    from ui import runtime
+
+    app = visit("before_after", view="vote")
+    assert "Nobody has voted yet" in said(app) or app.info
+    next(button for button in app.button if button.label == "Open the ballot").click().run()
+    assert not app.error
+    store = runtime.store()
+    (ballot_id,) = read_ballots(store, next(iter(loop_ids(store).values())))["ballot_id"]
+    assert f"/vote?ballot={ballot_id}" in app.code[0].value
+    for voter in ("ann", "bob", "cem"):
+        while (item := next_item(store, ballot_id, voter)) is not None:
+            chosen = Answer.FIRST if len(item.first) < len(item.second) else Answer.SECOND
+            cast_vote(store, ballot_id, item_number=item.item_number, voter=voter, chosen=chosen, now=runtime.now())
+    app.run()
+    assert "scribe-1" not in app.subheader[0].value
+    assert "Model 1" in app.subheader[0].value or "Model 2" in app.subheader[0].value
+    next(button for button in app.button if button.label == "Close and say the names").click().run()
+    assert not app.exception
+    assert "3 voters cast 24 votes: scribe\\-1 is preferred in 100%" in app.subheader[0].value
+    assert "most voters preferred the text that the expert kept more of" in said(app)
+    next(button for button in app.button if button.label == "Freeze a training set of votes").click().run()
+    assert "open a ballot on recent prompts" in app.error[0].value
+
+
+def test_a_slide_of_a_vote_shows_its_result_and_no_form(full: Path, visit: Visit) -> None:
+    app = visit("before_after", view="vote", present="1")
+    assert not app.exception
+    assert "Open the ballot" not in [button.label for button in app.button]
