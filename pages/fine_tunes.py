@@ -25,8 +25,12 @@ if loop is None or not loop.n_interactions:
     )
     st.stop()
 
-if "sweep" in st.query_params and "view" not in st.query_params:
-    st.query_params["view"] = "Tracks"
+
+def go_to_view() -> None:
+    """Put the picked view into the address."""
+    st.query_params["view"] = st.session_state["fine_tunes_view"]
+
+
 with st.container(horizontal=True, vertical_alignment="center"):
     if st.button("New fine-tune", type="primary", icon=":material/add:", shortcut="n", key="new_run_button"):
         recipes.ask(recipes.NEW)
@@ -43,7 +47,9 @@ if st.session_state.get(recipes.FORM) == tracks.TRACKS:
 else:
     recipes.opened_form(loop)
 
+asked = st.query_params.get("view", "Tracks" if "sweep" in st.query_params else "Runs")
+st.session_state["fine_tunes_view"] = asked if asked in VIEWS else "Runs"
 view = st.segmented_control(
-    "View", list(VIEWS), default="Runs", required=True, key="view", bind="query-params", label_visibility="collapsed"
+    "View", list(VIEWS), required=True, key="fine_tunes_view", on_change=go_to_view, label_visibility="collapsed"
 )
 VIEWS[view or "Runs"](loop)

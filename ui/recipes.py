@@ -245,5 +245,5 @@ def _next_name(run: TrainingRun) -> str:
 
 def _go_to(run_id: str) -> None:
     close()
-    st.query_params["run"] = run_id
+    st.query_params.update({"run": run_id, "view": "Runs"})
     st.rerun()

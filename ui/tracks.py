@@ -293,8 +293,7 @@ def _start(loop: runtime.Loop, plan: SweepPlan) -> None:
         tell = patient(bar)
         sweep_id = start_sweep(runtime.store(), runtime.place(), loop.loop_id, plan, utcnow(), on_progress=tell)
         recipes.close()
-        st.query_params["sweep"] = sweep_id
-        st.query_params["view"] = "Tracks"
+        st.query_params.update({"sweep": sweep_id, "view": "Tracks"})
         st.rerun()
 
 

@@ -9,8 +9,11 @@ from streamlit.testing.v1 import AppTest
 from organism.config import DEMO_LOOP, utcnow
 from organism.deploy.flow import live_version, register_version
 from organism.optimize.configs import SftConfig
+from organism.optimize.sweeps import plan_from
 from organism.records import RunStatus, new_id
+from organism.store.experiments import read_experiments
 from organism.store.loops import loop_id_of
+from organism.store.sweeps import Sweep, append_sweep, read_sweeps
 from organism.store.training_runs import TrainingRun, insert_run, read_run, read_runs, update_run
 from ui import runtime
 
@@ -154,3 +157,50 @@ def waiting_run(status: RunStatus = RunStatus.QUEUED) -> str:
     )
     store.write(lambda cursor: insert_run(cursor, run), "training_runs")
     return run.run_id
+
+
+def test_tracks_are_previewed_started_together_and_stand_in_a_table(full: Path, visit: Visit) -> None:
+    app = visit("fine_tunes", view="Tracks")
+    runtime.opened().supervisor.close()
+    assert "side by side" in app.info[0].value
+    app.button(key="new_tracks_button").click().run()
+    app.text_input(key="tracks_name").set_value("rows").run()
+    assert not app.exception
+    assert app.button(key="tracks_start").label == "Start 2 tracks"
+    app.button(key="tracks_start").click().run()
+    assert not app.exception
+    [sweep] = read_sweeps(runtime.store(), loop_id()).itertuples()
+    assert (sweep.name, sweep.n_active) == ("rows", 2)
+    assert any("appears once the first track was measured" in caption.value for caption in app.caption)
+    app.button(key="stop_tracks").click().run()
+    assert not app.exception
+    assert read_sweeps(runtime.store(), loop_id())["n_active"].tolist() == [0]
+
+
+def test_a_measured_track_goes_to_an_experiment_with_its_reason(full: Path, visit: Visit) -> None:
+    visit("fine_tunes")
+    runtime.opened().supervisor.close()
+    sweep_id = sweep_of_the_finished_run()
+    app = visit("fine_tunes", view="Tracks", sweep=sweep_id)
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 1
+    said = [plain(text.value) for text in app.markdown]
+    assert any("Yes: it keeps more than the base" in text for text in said)
+    run_id = str(read_runs(runtime.store(), loop_id())["run_id"].iloc[0])
+    app.button(key=f"experiment_{run_id}").click().run()
+    assert not app.exception
+    assert not app.error
+    started = read_experiments(runtime.store(), loop_id())
+    assert "running" in set(started["status"])
+
+
+def sweep_of_the_finished_run() -> str:
+    """The clinic's one finished run as the only track of a sweep."""
+    store, now = runtime.store(), utcnow()
+    run_id = str(read_runs(store, loop_id())["run_id"].iloc[0])
+    plan = plan_from({"name": "one", "recipes": ["sft"]})
+    track = {"label": "Imitate expert edits", "recipe": "sft", "design": None, "design_id": None, "cut": "all answers"}
+    track |= {"seed": 0, "run_id": run_id, "dataset_id": "d", "why": None}
+    append_sweep(store, Sweep("sweep-1", loop_id(), "one", plan.spec(), [track], now))
+    store.execute("UPDATE training_runs SET sweep_id = 'sweep-1' WHERE run_id = ?", [run_id], "training_runs")
+    return "sweep-1"
