@@ -1,9 +1,10 @@
 """What runs cost in time and memory, fitted on some and tried on others: the rates behind every estimate.
 
-`python -m bench.estimates [RECIPE …] [--threads=N] [--write]`. Each run is the product's own worker on the demo's own
-sets, its processor seconds taken phase by phase and its memory at the peak. With one thread (the default) those are the
-seconds of a quiet core, whoever else is at work. --write keeps the rates of a recipe as soon as they are fitted, with
-their error on the held-out runs, in organism/optimize/estimates.json, beside those that were not measured this time.
+`python -m bench.estimates [RECIPE …] [--threads=N] [--into=FILE] [--write]`. Each run is the worker of the product on
+the demo's sets, its processor seconds taken phase by phase and its memory at the peak. With one thread (the default)
+those are the seconds of a quiet core, whoever else is at work. What FILE already holds is not measured again. --write
+keeps the rates of a recipe as soon as they are fitted, with their error on the held-out runs, in
+organism/optimize/estimates.json, beside those that were not measured this time.
 """
 
 import json
@@ -29,7 +30,7 @@ from organism.launch import launch
 from organism.optimize.catalog import RECIPES
 from organism.optimize.estimate import RATES_FILE, workload_of
 from organism.optimize.places import command
-from organism.optimize.runs import RunFolder
+from organism.optimize.runs import RunFolder, append_line, read_lines
 from organism.optimize.workload import Workload
 from organism.records import Preset, Recipe, RunStatus
 from organism.store.loops import loop_id_of
@@ -104,11 +105,35 @@ def measure(workspace: Workspace, run_id: str, trial: Trial) -> Seen:
     return Seen(trial, work, before, until - before, processor - until, wall, used.ru_maxrss / 1024)
 
 
-def runs(recipe: Recipe, trials: Sequence[Trial], threads: int, workspace: Workspace, bases: Path) -> Iterator[Seen]:
+class Kept:
+    """What was measured, a line a run, so that a bench that was cut off goes on where it was."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        self.lines = list(read_lines(file)) if file else []
+
+    def found(self, recipe: Recipe, place: int) -> dict[str, Any] | None:
+        """The figures of this trial, if it was measured."""
+        lines = [line for line in self.lines if (line["recipe"], line["trial"]) == (recipe, place)]
+        return {name: lines[-1][name] for name in Seen._fields[1:]} if lines else None
+
+    def add(self, recipe: Recipe, place: int, seen: Seen) -> None:
+        """Keep the figures of one more trial."""
+        if self.file:
+            figures = {**seen._asdict(), "work": seen.work._asdict(), "recipe": recipe, "trial": place}
+            append_line(self.file, figures)
+
+
+def runs(
+    recipe: Recipe, trials: Sequence[Trial], threads: int, into: Kept, workspace: Workspace, bases: Path
+) -> Iterator[Seen]:
     """Every trial of a recipe, one after the other, told as it ends."""
     with closing(open_workspace(workspace, demo=True)) as store:
         loop_id = loop_id_of(store, DEMO_LOOP)
-        for trial in trials:
+        for place, trial in enumerate(trials):
+            if known := into.found(recipe, place):
+                yield Seen(trial, Workload(**known.pop("work")), **known)
+                continue
             changes = {**trial.changes, "threads": threads} | (
                 {"base": str(larger(bases, *trial.base))} if trial.base else {}
             )
@@ -122,6 +147,7 @@ def runs(recipe: Recipe, trials: Sequence[Trial], threads: int, workspace: Works
                 f" {seen.memory_mb:6.0f} MiB",
                 flush=True,
             )
+            into.add(recipe, place, seen)
             yield seen
 
 
@@ -181,12 +207,13 @@ def main(words: Sequence[str]) -> int:
     wanted = [Recipe(word) for word in words if not word.startswith("-")] or [
         recipe for recipe, card in RECIPES.items() if card.makes is not None
     ]
-    threads = next((int(word.partition("=")[2]) for word in words if word.startswith("--threads=")), 1)
+    given = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word)
+    threads, into = int(given.get("threads", 1)), Kept(Path(given["into"]) if "into" in given else None)
     recipes: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for recipe in wanted:
             trials = TRIALS + LARGER if recipe is Recipe.SFT else TRIALS
-            seen = list(runs(recipe, trials, threads, Workspace(Path(folder) / "workspace"), Path(folder)))
+            seen = list(runs(recipe, trials, threads, into, Workspace(Path(folder) / "workspace"), Path(folder)))
             recipes[recipe] = rates_of(seen)
             print(f"{recipe:<13} {recipes[recipe]}", flush=True)
             if "--write" in words:
