@@ -14,7 +14,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,10 +41,10 @@ KEPT = Path(__file__).with_name("thumbs.json")
 TRAINING_SEED, TEST_SEED = 4100, 7000
 N_DRAFTS, TEMPERATURE = 4, 0.9
 VISITS_AT_ONCE = 96
-VISITS_PER_TEACHER, VISITS_PER_JUDGE = 60, 20
+VISITS_PER_TEACHER, VISITS_PER_JUDGE = 60, 10
 CONFIGS: dict[str, TrainingConfig] = {
-    "dpo": DpoConfig(epochs=1, learning_rate=2e-3, checkpoint_every=10_000),
-    "kto": KtoConfig(epochs=1, learning_rate=2e-3, checkpoint_every=10_000),
+    "dpo": DpoConfig(epochs=1, learning_rate=1e-3, imitation=1.0, checkpoint_every=20),
+    "kto": KtoConfig(epochs=1, learning_rate=5e-4, undesirable_share=0.3, checkpoint_every=20),
 }
 RECIPES: dict[str, Any] = {"dpo": dpo, "kto": kto}
 AT = datetime(2026, 1, 5, 10)
@@ -147,27 +147,34 @@ def labeled_of(given: Sequence[Thumb], seed: int) -> list[Labeled]:
     return rows
 
 
-def trained(recipe: str, given: Sequence[Thumb], seed: int, folder: Path) -> tuple[Path, int]:
-    """The adapter that this recipe makes of these thumbs, and how many rows it learned from."""
-    config = replace(CONFIGS[recipe], seed=seed)
-    rows = pairs_of(given, seed) if recipe == "dpo" else labeled_of(given, seed)
+def trained(recipe: str, given: Sequence[Thumb], config: TrainingConfig, folder: Path) -> Path:
+    """The adapter that this recipe makes of these thumbs; one that is in the folder already is taken as it is."""
+    rows = pairs_of(given, config.seed) if recipe == "dpo" else labeled_of(given, config.seed)
     run: RunFolder = make_run_folder(folder, {}, rows, [])
     job = Job(
         base=base_folder(),
         config=config,
         run=run,
         where=machine(config),
-        on_step=lambda step: None,
+        on_step=lambda step: say(f"step {step.step} of {step.total}: {step.loss:.4f}") if step.step % 10 == 0 else None,
         stop_asked=lambda: False,
-        say=lambda sentence: None,
+        say=say,
     )
-    return run.adapter, RECIPES[recipe].train(job).n_rows
+    if not run.adapter.is_dir():
+        RECIPES[recipe].train(job)
+    return run.adapter
 
 
-def judged(adapter: Path | None, visits: Sequence[Visit]) -> list[Judged]:
-    """What held-out physicians make of greedy drafts; equal visits meet the same mood, whoever wrote the draft."""
-    written = Decoder.from_folder(base_folder(), adapter).generate([visit.prompt for visit in visits])
-    return [_judged(visit, draft.text, draft.output_tokens) for visit, draft in zip(visits, written, strict=True)]
+def judged(adapter: Path | None, visits: Sequence[Visit], file: Path) -> list[Judged]:
+    """What held-out physicians make of greedy drafts; equal visits meet the same mood, whoever wrote the draft.
+
+    Kept in the file, and read from it where it is there.
+    """
+    if not file.exists():
+        written = Decoder.from_folder(base_folder(), adapter).generate([visit.prompt for visit in visits])
+        rows = [_judged(visit, draft.text, draft.output_tokens) for visit, draft in zip(visits, written, strict=True)]
+        write_lines(file, [row._asdict() for row in rows])
+    return [Judged(**row) for row in read_lines(file)]
 
 
 def _judged(visit: Visit, draft: str, tokens: int) -> Judged:
@@ -224,18 +231,20 @@ def measure_all(folder: Path, recipes: Sequence[str], sizes: Sequence[int], n_se
     """Train and judge what is not kept yet; every result is kept as soon as it is there."""
     results = kept_results()
     held_out = judges_visits()
-    before = judged(None, held_out)
+    before = judged(None, held_out, folder / f"base-{len(held_out)}.jsonl")
     for size in sizes:
         given = thumbs(folder, size)
         for recipe in recipes:
             for seed in range(n_seeds):
-                if any((row["recipe"], row["n_visits"], row["seed"]) == (recipe, size, seed) for row in results):
+                config = replace(CONFIGS[recipe], seed=seed)
+                about = {"recipe": recipe, "n_visits": size, "config": asdict(config)}
+                if any(about == {name: row[name] for name in about} for row in results):
                     continue
-                with tempfile.TemporaryDirectory() as scratch:
-                    adapter, n_rows = trained(recipe, given, seed, Path(scratch) / "run")
-                    figures = compared(before, judged(adapter, held_out))
-                about = {"recipe": recipe, "n_visits": size, "n_thumbs": len(given), "n_rows": n_rows, "seed": seed}
-                results.append({**about, "n_rejects": sum(not thumb.used for thumb in given), **figures})
+                place = folder / f"{recipe}-{size}-{config.id}"
+                adapter = trained(recipe, given, config, place)
+                figures = compared(before, judged(adapter, held_out, place / f"judged-{len(held_out)}.jsonl"))
+                counts = {"n_thumbs": len(given), "n_rejects": sum(not thumb.used for thumb in given)}
+                results.append({**about, **counts, "seed": seed, **figures})
                 keep(KEPT, results)
                 low, high = figures["accepted_gain_ci"]
                 say(

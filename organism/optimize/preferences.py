@@ -5,6 +5,7 @@ are kept in the run's folder: a resumed run compares with the very same numbers.
 """
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +74,8 @@ def reference_log_probs(
         places = by_length[first : first + REFERENCE_BATCH]
         for place, score in zip(places, _scored(causal_lm, [texts[p] for p in places], where), strict=True):
             scores[place] = score
-    write_json(file, {"log_probs": scores})
+    if os.environ.get("RANK", "0") == "0":  # of several processes (accelerate), one writes
+        write_json(file, {"log_probs": scores})
     return scores
 
 

@@ -167,7 +167,7 @@ class Trainer(trl.KTOTrainer):
         now = token_log_probs(causal_lm, ids, learned, bf16=self.args.bf16).sum(1)
         with peft_model.disable_adapter():
             before = token_log_probs(causal_lm, ids, learned, bf16=self.args.bf16).sum(1)
-        return (now - before).mean().clamp(min=0)
+        return self.accelerator.gather((now - before).mean()).mean().clamp(min=0)
 
     def _note(self, gain: Any, desirable: Any, z0: Any) -> None:
         noted = self._metrics["train" if self.model.training else "eval"]
