@@ -15,6 +15,7 @@ from ui.words import counted, literal, note, sentence
 
 BUTTONS = {Answer.FIRST: "First", Answer.TIE: "Same", Answer.SECOND: "Second"}
 EVERY_S = 3
+TO_THE_TOP = "document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)"
 
 
 def to_choose() -> None:
@@ -59,6 +60,8 @@ def introduce(ballot: Ballot) -> None:
 def judge(ballot: Ballot, voter: str, item: BlindItem) -> None:
     """One pair and its three buttons, which stay in reach while one reads."""
     st.progress((item.place - 1) / item.n_items, f"Pair {item.place} of {item.n_items}")
+    # A phone stands at the end of the last pair; the next one is read from its beginning.
+    st.html(f"<script>/* {item.item_number} */ {TO_THE_TOP}</script>", unsafe_allow_javascript=True)
     seen_at = st.session_state.setdefault(f"seen {ballot.ballot_id} {item.item_number}", time.monotonic())
     with st.expander("The visit", icon=":material/forum:"):
         st.markdown(note(item.prompt, [], "gray"))

@@ -127,7 +127,10 @@ def _invitation(ballot_id: str, n_items: int) -> None:
         st.markdown(f"**Vote here** on {counted(n_items, 'pair')} of texts, each in an order of your own:")
         st.code(link, language=None)
         if urlsplit(link).hostname in LOCAL:
-            st.caption("This address works on this machine only. `organism serve --host 0.0.0.0` lets phones in.")
+            st.caption(
+                "This address works on this machine only. `organism serve --host 0.0.0.0` lets phones in, and everyone "
+                "else in this network: the pages ask for no password."
+            )
 
 
 @st.fragment(run_every=EVERY_S)

@@ -68,7 +68,7 @@ class Panel:
     def _say_figures(self, written: Written, is_writing: bool) -> None:
         if self.against.expert is not None:
             kept = measure(written.text, self.against.expert)
-            with st.grid(3, min_column_width=72, gap="small"):
+            with st.grid(3, min_column_width=64, gap="small"):
                 st.metric(
                     "Kept",
                     percent(kept_share(written.text, self.against.expert), 0),

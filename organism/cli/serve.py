@@ -22,6 +22,8 @@ from organism.store.database import leave_card
 if TYPE_CHECKING:
     import uvicorn
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 
 def serve(args: argparse.Namespace) -> Result:
     """Serve until interrupted. Raises InputError when the port is taken."""
@@ -34,7 +36,7 @@ def serve(args: argparse.Namespace) -> Result:
         os.environ["ORGANISM_DEMO"] = "0"
     if not place.database.exists() and not args.no_demo:
         print("Seeding the synthetic demo into a new workspace ...", file=sys.stderr, flush=True)
-    _run(bound, lambda: _announce(url, place, args.open))
+    _run(bound, names_of(args.host), lambda: _announce(url, place, args.open))
     return Result("stopped", {"status": "stopped"})
 
 
@@ -55,11 +57,31 @@ def _bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _run(bound: socket.socket, announce: Callable[[], None]) -> None:
+def names_of(host: str) -> list[str]:
+    """Under which names a browser may open the pages: this machine alone, or what others in its network call it.
+
+    A page opened under any other name is refused, so that no stranger's site can borrow a visitor's browser.
+    """
+    if host in LOOPBACK:
+        return list(LOOPBACK[:2])
+    own = socket.gethostname()
+    found = {*LOOPBACK[:2], own, f"{own}.local", host}
+    with suppress(OSError):
+        found |= {str(address[4][0]) for address in socket.getaddrinfo(own, None)}
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing; says which address faces the network
+        found.add(probe.getsockname()[0])
+    return sorted(found - {"0.0.0.0", "::"})
+
+
+def _run(bound: socket.socket, names: list[str], announce: Callable[[], None]) -> None:
     sys.path.insert(0, str(ROOT))
     os.chdir(ROOT)
     import uvicorn
+    from streamlit import config as pages
 
+    pages.get_config_options()
+    pages.set_option("server.allowedHosts", names)
     config = uvicorn.Config(
         "app:app", access_log=False, log_level="warning", ws_max_size=200 * 2**20, ws_per_message_deflate=False
     )

@@ -37,7 +37,7 @@ def vote_share(
     Multiway Clustering", eq. 2.3, each part times G / (G − 1)); it is at least the larger of the two alone. The
     interval is Wilson's with the effective number of votes in place of n, as Dean and Pagano (2015) advise for
     clustered proportions, shrunk by (z / t)² with t of the fewer clusters minus 1 (Korn and Graubard 1998): few voters
-    say little about others, however many votes each has. A unanimous vote is worth as many as its fewer clusters.
+    say little about others, however many votes each has. A unanimous vote is worth its fewer clusters, each one vote.
     """
     score = np.asarray(votes, dtype=float)
     n = len(score)
@@ -50,8 +50,7 @@ def vote_share(
     fewest = min(int(codes.max()) + 1 for codes in groups)
     variance = _variance(score - share, groups)
     z, t = float(ndtri((1 + level) / 2)), float(stdtrit(fewest - 1, (1 + level) / 2))
-    worth = min(share * (1 - share) / variance, n) if variance else float(fewest)
-    n_effective = worth * (z / t) ** 2
+    n_effective = min(share * (1 - share) / variance, n) * (z / t) ** 2 if variance else float(fewest)
     low, high = _wilson(share, n_effective, z)
     return VoteShare(share, low, high, sqrt(variance), n, n_effective)
 

@@ -106,7 +106,7 @@ def test_a_ballot_is_opened_counted_and_closed_with_the_names(full: Path, visit:
     store = runtime.store()
     (ballot_id,) = read_ballots(store, next(iter(loop_ids(store).values())))["ballot_id"]
     assert f"/vote?ballot={ballot_id}" in app.code[0].value
-    for voter in ("ann", "bob", "cem"):
+    for voter in ("ann", "bob", "cem", "dee"):
         while (item := next_item(store, ballot_id, voter)) is not None:
             chosen = Answer.FIRST if len(item.first) < len(item.second) else Answer.SECOND
             cast_vote(store, ballot_id, item_number=item.item_number, voter=voter, chosen=chosen, now=runtime.now())
@@ -115,7 +115,7 @@ def test_a_ballot_is_opened_counted_and_closed_with_the_names(full: Path, visit:
     assert "Model 1" in app.subheader[0].value or "Model 2" in app.subheader[0].value
     next(button for button in app.button if button.label == "Close and say the names").click().run()
     assert not app.exception
-    assert "3 voters cast 24 votes: scribe\\-1 is preferred in 100%" in app.subheader[0].value
+    assert "4 voters cast 32 votes\\: scribe\\-1 is preferred in 100%" in app.subheader[0].value
     assert "most voters preferred the text that the expert kept more of" in said(app)
     next(button for button in app.button if button.label == "Freeze a training set of votes").click().run()
     assert "open a ballot on recent prompts" in app.error[0].value

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from organism.cli.main import build_parser, main
+from organism.cli.serve import names_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -134,3 +135,11 @@ def test_the_module_is_the_same_command() -> None:
         [sys.executable, "-m", "organism", "--version"], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert shown.stdout.startswith("organism ")
+
+
+def test_only_this_machine_is_named_unless_the_app_is_shown_to_a_network() -> None:
+    assert names_of("127.0.0.1") == ["localhost", "127.0.0.1"]
+    shown = names_of("0.0.0.0")
+    assert {"localhost", "127.0.0.1", socket.gethostname()} <= set(shown)
+    assert "0.0.0.0" not in shown
+    assert "10.1.2.3" in names_of("10.1.2.3")
