@@ -11,10 +11,12 @@ from organism.store.database import Store
 from organism.store.training_runs import (
     TrainingRun,
     claim_run,
+    find_named,
     find_twin,
     insert_run,
     read_active_runs,
     read_dataset_header,
+    read_done_runs,
     read_run,
     read_runs,
     update_run,
@@ -74,6 +76,43 @@ def test_progress_moves_the_version_of_its_own_table_only(store: Store) -> None:
     assert (read_run(store, "r1").step, read_run(store, "r1").loss) == (3, 1.5)
     with pytest.raises(ValueError, match="never change"):
         update_run(store, "r1", {"config": "{}"})
+
+
+def test_as_many_are_claimed_as_the_cap_says_and_a_cluster_waits_for_nobody(store: Store) -> None:
+    runs = ("r1", "r2", "r3")
+    _insert(store, *(replace(RUN, run_id=run_id) for run_id in runs), replace(RUN, run_id="far", place="ray://host"))
+
+    def claim(run_id: str) -> bool:
+        taken: bool = store.write(lambda cursor: claim_run(cursor, run_id, NOW, 2), "training_runs")
+        return taken
+
+    assert [claim(run_id) for run_id in runs] == [True, True, False]
+    assert claim("far")
+    update_run(store, "r1", {"status": "paused"})
+    assert claim("r3")
+
+
+def test_a_name_has_one_holder_in_its_loop(store: Store) -> None:
+    _insert(store, replace(RUN, name="first"))
+    with store.cursor() as cursor:
+        assert find_named(cursor, "loop", "first") == "r1"
+        assert find_named(cursor, "loop", "second") is None
+        assert find_named(cursor, "other", "first") is None
+
+
+def test_only_runs_done_here_whose_time_is_known_tell_how_long_one_takes(store: Store) -> None:
+    done = replace(RUN, status=RunStatus.DONE, seconds=9.0, finished_at=NOW)
+    _insert(
+        store,
+        done,
+        replace(done, run_id="newer", finished_at=NOW + timedelta(hours=1)),
+        replace(done, run_id="untimed", seconds=None),
+        replace(done, run_id="far", place="ray://host"),
+        replace(done, run_id="other", recipe="dpo"),
+        replace(done, run_id="failed", status=RunStatus.FAILED),
+    )
+    assert [run.run_id for run in read_done_runs(store, "sft", 5)] == ["newer", "r1"]
+    assert [run.run_id for run in read_done_runs(store, "sft", 1)] == ["newer"]
 
 
 def test_a_twin_has_the_same_rows_and_settings_and_is_active(store: Store) -> None:
