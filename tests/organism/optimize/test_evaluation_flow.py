@@ -1,0 +1,268 @@
+"""Evaluations as runs of the queue and as rows: what is refused, what is written, what old ones and pairs can say."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from organism.config import Workspace
+from organism.errors import DesignError, InputError, ModelError
+from organism.optimize.evaluation_flow import (
+    compare_versions,
+    describe_evaluation,
+    evaluate_by_name,
+    read_evaluations,
+    worst_rows,
+)
+from organism.optimize.figures import Drafts, compare, summarize
+from organism.optimize.flow import read_run, retry_run, stop_run
+from organism.optimize.registration import register
+from organism.optimize.runs import Example, RunFolder, write_json
+from organism.optimize.safety_flow import add_safety_cases, read_safety_cases, remove_safety_case
+from organism.records import FactCheck, ModelVersion, Recipe, Role, RunStatus, content_hash, new_id
+from organism.store.database import Store
+from organism.store.datasets import append_dataset
+from organism.store.evaluations import EvalRun, insert_evaluation, read_evaluation, read_results
+from organism.store.loops import ensure_loop
+from organism.store.model_versions import ensure_base, insert_version, version_by_name
+
+from ..conftest import Events
+
+NOW = datetime(2026, 9, 7, 8)
+HELDOUT = 24
+
+
+class Clinic:
+    """A loop with a base, a tuned version, a frozen set whose rows have interactions, and no evaluation yet."""
+
+    def __init__(self, store: Store, events: Events, base: Path) -> None:
+        self.store, self.loop_id, self.base = store, events.loop_id, str(base)
+        self.examples = [self._example(events, number) for number in range(HELDOUT)]
+        events.write()
+        self.dataset_id = self._freeze()
+        self.base_id = store.write(lambda c: ensure_base(c, self.loop_id, self.base, NOW), "model_versions")
+        self.tuned_id = self.version("notes-1")
+
+    def _example(self, events: Events, number: int) -> Example:
+        user = f"user {number % 6}"
+        region = "north" if number % 2 else "south"
+        interaction = events.draft(user, prompt=f"visit of patient number {number} today", region=region)
+        facts = (FactCheck("dose", (f"{number} mg",)),)
+        return Example(f"visit of patient number {number} today", f"final text {number} mg", user, interaction, facts)
+
+    def _freeze(self) -> str:
+        rows = [
+            {"row_number": place, "split": split, "interaction_id": row.interaction_id, "feedback_id": None,
+             "user_key": row.user_key, "prompt": row.prompt, "completion": row.completion,
+             "facts": json.dumps([fact._asdict() for fact in row.facts])}
+            for place, (split, row) in enumerate(
+                [("train", row) for row in self.examples[:2]] + [("heldout", row) for row in self.examples]
+            )
+        ]  # fmt: skip
+        counts = {"n_train": 2, "n_heldout": HELDOUT, "n_users_train": 2, "n_users_heldout": 6}
+        dataset_id = new_id(NOW)
+        header = {"dataset_id": dataset_id, "loop_id": self.loop_id, "name": "notes", "content_hash": content_hash("x")}
+        append_dataset(self.store, {**header, **counts, "dropped": {}, "created_at": NOW}, rows)
+        return dataset_id
+
+    def version(self, name: str, role: Role = Role.WRITER) -> str:
+        version = ModelVersion(
+            model_version_id=new_id(NOW),
+            loop_id=self.loop_id,
+            name=name,
+            base_path=self.base,
+            adapter_path=self.base,
+            run_id=None,
+            dataset_id=self.dataset_id,
+            reward_design_id=None,
+            created_at=NOW,
+            role=role,
+        )
+        self.store.write(lambda cursor: insert_version(cursor, version), "model_versions")
+        return version.model_version_id
+
+    def measured(
+        self, version_id: str, after: list[str], at: datetime = NOW, *, against: str | None = None, old: bool = False
+    ) -> str:
+        """An evaluation whose drafts are given; an old one knows only what the first ones knew."""
+        before = Drafts(["a draft"] * HELDOUT, [2] * HELDOUT, 10.0)
+        rows = compare(self.examples, before, Drafts(after, [3] * HELDOUT, 10.0))
+        summary = summarize(rows, 1.0, 1.0, seed=0)
+        if old:
+            for name in ("win_rate", "metrics", "slices", "facts_lost", "loss_before"):
+                summary.pop(name)
+            rows = [{**row, "interaction_id": None} for row in rows]
+        record = EvalRun(
+            eval_run_id=new_id(at),
+            loop_id=self.loop_id,
+            run_id=None,
+            model_version_id=version_id,
+            baseline_version_id=against or self.base_id,
+            dataset_id=self.dataset_id,
+            summary=summary,
+            created_at=at,
+        )
+        self.store.write(lambda cursor: insert_evaluation(cursor, record, rows), "eval_runs")
+        return record.eval_run_id
+
+    def perfect(self) -> list[str]:
+        return [row.completion for row in self.examples]
+
+
+@pytest.fixture
+def clinic(store: Store, events: Events, tiny_base: Path) -> Clinic:
+    return Clinic(store, events, tiny_base)
+
+
+def test_an_evaluation_is_a_run_with_everything_frozen(store: Store, clinic: Clinic, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    line = {"name": "Dose", "prompt": "visit", "must_say": ["5 mg"], "must_not_say": []}
+    add_safety_cases(store, clinic.loop_id, [line], now=NOW)
+    run_id = evaluate_by_name(store, workspace, clinic.loop_id, "notes-1", judge="http://judge/v1#m", now=NOW)
+    folder = RunFolder(workspace.runs / run_id)
+    description = folder.description()
+    assert read_run(store, run_id).recipe == Recipe.EVALUATE
+    assert (len(folder.heldout()), len(folder.examples())) == (HELDOUT, 2)
+    assert folder.heldout()[1].segments == {"region": "north"}
+    assert description["models"]["before"]["adapter"] is None
+    assert description["models"]["after"]["name"] == "notes-1"
+    assert (description["judge"], description["safety"][0]["must_say"]) == ("http://judge/v1#m", [["5 mg"]])
+    with pytest.raises(DesignError, match="already at work"):
+        evaluate_by_name(store, workspace, clinic.loop_id, "notes-1", judge="http://judge/v1#m", now=NOW)
+    other = evaluate_by_name(store, workspace, clinic.loop_id, "base", against="notes-1", now=NOW)
+    assert other != run_id
+    stop_run(store, workspace, run_id)
+    assert retry_run(store, workspace, run_id, now=NOW) != run_id
+
+
+def test_what_cannot_be_measured_is_a_sentence(store: Store, clinic: Clinic, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    clinic.version("judge-1", Role.JUDGE)
+
+    def start(version: str, **options: Any) -> str:
+        return evaluate_by_name(store, workspace, clinic.loop_id, version, now=NOW, **options)
+
+    with pytest.raises(DesignError, match="'base' is a base itself; name the version to measure it against"):
+        start("base")
+    with pytest.raises(DesignError, match="measured against itself"):
+        start("notes-1", against="notes-1")
+    with pytest.raises(DesignError, match="'judge-1' is a judge and writes no drafts"):
+        start("judge-1")
+    with pytest.raises(DesignError, match="'notes-1' writes drafts and judges none"):
+        start("notes-1", judge="notes-1")
+    with pytest.raises(InputError, match="no model version is named 'nobody'"):
+        start("nobody")
+    with pytest.raises(InputError, match="no training set has the id 'nope'"):
+        start("notes-1", dataset_id="nope")
+    store.execute("UPDATE model_versions SET adapter_path = '/nowhere' WHERE name = 'notes-1'", [], "model_versions")
+    with pytest.raises(ModelError, match="no model folder at /nowhere"):
+        start("notes-1")
+    store.execute("UPDATE datasets SET n_heldout = 0", [], "datasets")
+    with pytest.raises(DesignError, match="holds rows of the kind sft out"):
+        start("base", against="notes-1")
+    assert not workspace.runs.exists()
+
+
+def test_a_finished_evaluation_becomes_a_row_and_no_version(store: Store, clinic: Clinic, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run_id = evaluate_by_name(store, workspace, clinic.loop_id, "base", against="notes-1", name="Back", now=NOW)
+    folder, rows = RunFolder(workspace.runs / run_id), []
+    summary = {"n_rows": 0, "n_users": 0}
+    ids = {"model_version_id": clinic.base_id, "baseline_version_id": clinic.tuned_id}
+    write_json(folder.evaluation, {"summary": summary, "rows": rows, "dataset_id": clinic.dataset_id, **ids})
+    register(store, read_run(store, run_id), folder, {"status": str(RunStatus.DONE)}, NOW)
+    [row] = read_evaluations(store, clinic.loop_id).to_dict("records")
+    assert (row["version"], row["baseline"], row["name"], row["run_id"]) == ("base", "notes-1", "Back", run_id)
+    assert store.rows("SELECT count(*) FROM model_versions") == [(2,)]
+
+
+def test_evaluations_are_comparable_rows_and_the_one_against_the_base_counts(store: Store, clinic: Clinic) -> None:
+    first = clinic.measured(clinic.tuned_id, clinic.perfect())
+    other = clinic.version("notes-2")
+    later = clinic.measured(clinic.tuned_id, ["nothing"] * HELDOUT, NOW + timedelta(hours=1), against=other)
+    found = read_evaluations(store, clinic.loop_id).set_index("eval_run_id")
+    assert list(found.index) == [later, first]
+    assert list(found["baseline"]) == ["notes-2", "base"]
+    assert (found.loc[first, "after"], found.loc[later, "after"]) == (1.0, 0.0)
+    assert found.loc[first, ["win_rate", "win_rate_low", "n_facts_lost"]].tolist() == [1.0, 1.0, 0]
+    assert found.loc[first, ["safety_n", "judge"]].isna().all()
+    counted = read_evaluation(store, clinic.tuned_id)
+    assert counted is not None
+    assert counted["eval_run_id"] == first
+
+
+def test_an_old_evaluation_says_what_its_rows_allow(store: Store, clinic: Clinic) -> None:
+    old = clinic.measured(clinic.tuned_id, clinic.perfect(), old=True)
+    found = describe_evaluation(store, old)
+    assert found.header["version"] == "notes-1"
+    assert found.figures["win_rate"]["rate"] == 1.0
+    assert {part["value"] for part in found.figures["slices"] if part["dimension"] == "region"} == {"north", "south"}
+    assert found.figures["contamination"]["n_overlapping"] == 2, "two of the prompts were trained on"
+    assert found.figures["loss_before"] is None
+    assert "safety" not in found.figures
+    with pytest.raises(InputError, match="no evaluation has the id 'nope'"):
+        describe_evaluation(store, "nope")
+
+
+def test_two_versions_are_compared_by_the_drafts_that_they_share(store: Store, clinic: Clinic) -> None:
+    other = clinic.version("notes-2")
+    with pytest.raises(DesignError, match="run `organism evaluate notes-2 --against notes-1` first"):
+        compare_versions(store, clinic.loop_id, "notes-2", "notes-1")
+    clinic.measured(clinic.tuned_id, clinic.perfect())
+    worse = [text.replace("mg", "ml") for text in clinic.perfect()]
+    clinic.measured(other, worse, NOW + timedelta(hours=1))
+    found = compare_versions(store, clinic.loop_id, "notes-2", "notes-1")
+    assert found.figures["n_rows"] == HELDOUT
+    assert (found.figures["facts_before"], found.figures["facts_after"]) == (1.0, 0.0)
+    assert (found.figures["n_facts_lost"], found.figures["win_rate"]["wins"]) == (HELDOUT, 0)
+    assert worst_rows(found.results, 1)[0]["agreement"]["before"] == 1.0
+    back = compare_versions(store, clinic.loop_id, "notes-1", "notes-2")
+    assert back.figures["gain"] == pytest.approx(-found.figures["gain"])
+    assert compare_versions(store, clinic.loop_id, "notes-1", "base").figures["after"] == 1.0
+    with pytest.raises(DesignError, match="compared with itself"):
+        compare_versions(store, clinic.loop_id, "base", "base")
+
+
+def test_rows_keep_their_interaction(store: Store, clinic: Clinic) -> None:
+    results = read_results(store, clinic.measured(clinic.tuned_id, clinic.perfect()))
+    assert list(results["interaction_id"]) == [row.interaction_id for row in clinic.examples]
+
+
+GOOD = {"name": "Dose", "prompt": "visit", "must_say": ["5 mg", ["a", "b"]], "must_not_say": ["50 mg"]}
+
+
+def test_safety_cases_come_in_all_or_none_and_go_out_of_use(store: Store) -> None:
+    loop_id = ensure_loop(store, "notes", NOW)
+    [case_id] = add_safety_cases(store, loop_id, [GOOD], now=NOW)
+    [case] = read_safety_cases(store, loop_id).to_dict("records")
+    assert (case["must_say"], case["must_not_say"], case["is_synthetic"]) == ([["5 mg"], ["a", "b"]], ["50 mg"], False)
+    remove_safety_case(store, loop_id, case_id, NOW)
+    assert read_safety_cases(store, loop_id).empty
+    with pytest.raises(InputError, match="no safety case"):
+        remove_safety_case(store, loop_id, case_id, NOW)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": " "}, "case 2 has no name"),
+        ({"prompt": 3}, "case 2 has no prompt"),
+        ({"must_say": "5 mg"}, "must_say is no list"),
+        ({"must_say": [[]]}, "must_say takes words"),
+        ({"must_not_say": [5]}, "must_not_say takes words"),
+        ({"must_say": [], "must_not_say": []}, "case 2 asks for nothing"),
+    ],
+)
+def test_a_case_that_cannot_be_used_is_named_and_none_is_kept(store: Store, change: dict[str, Any], said: str) -> None:
+    loop_id = ensure_loop(store, "notes", NOW)
+    with pytest.raises(InputError, match=said):
+        add_safety_cases(store, loop_id, [GOOD, {**GOOD, **change}], now=NOW)
+    assert read_safety_cases(store, loop_id).empty
+    with pytest.raises(InputError, match="there is no safety case"):
+        add_safety_cases(store, loop_id, [], now=NOW)
+
+
+def test_a_base_is_known_by_its_name(store: Store, clinic: Clinic) -> None:
+    assert version_by_name(store, clinic.loop_id, "base").model_version_id == clinic.base_id
