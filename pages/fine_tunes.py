@@ -31,25 +31,34 @@ def go_to_view() -> None:
     st.query_params["view"] = st.session_state["fine_tunes_view"]
 
 
-with st.container(horizontal=True, vertical_alignment="center"):
-    if st.button("New fine-tune", type="primary", icon=":material/add:", shortcut="n", key="new_run_button"):
-        recipes.ask(recipes.NEW)
-    if st.button("Try several side by side", icon=":material/alt_route:", key="new_tracks_button"):
-        recipes.ask(tracks.TRACKS)
-    queue_settings()
-    n_runs, n_sets = run_views.counts(loop)
-    st.caption(f"{counted(n_runs, 'run')} so far, {counted(n_sets, 'training set')} frozen.")
+def desk(loop: runtime.Loop) -> None:
+    """What can be started, and the form that was asked for."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("New fine-tune", type="primary", icon=":material/add:", shortcut="n", key="new_run_button"):
+            recipes.ask(recipes.NEW)
+        if st.button("Try several side by side", icon=":material/alt_route:", key="new_tracks_button"):
+            recipes.ask(tracks.TRACKS)
+        queue_settings()
+        n_runs, n_sets = run_views.counts(loop)
+        st.caption(f"{counted(n_runs, 'run')} so far, {counted(n_sets, 'training set')} frozen.")
+        if loop.is_synthetic:
+            cards.simulated_badge()
+    refusal()
+    if st.session_state.get(recipes.FORM) == tracks.TRACKS:
+        tracks.new_tracks(loop)
+    else:
+        recipes.opened_form(loop)
+
+
+if cards.presenting():
     if loop.is_synthetic:
         cards.simulated_badge()
-refusal()
-if st.session_state.get(recipes.FORM) == tracks.TRACKS:
-    tracks.new_tracks(loop)
 else:
-    recipes.opened_form(loop)
-
+    desk(loop)
 asked = st.query_params.get("view", "Tracks" if "sweep" in st.query_params else "Runs")
 st.session_state["fine_tunes_view"] = asked if asked in VIEWS else "Runs"
 view = st.segmented_control(
     "View", list(VIEWS), required=True, key="fine_tunes_view", on_change=go_to_view, label_visibility="collapsed"
 )
 VIEWS[view or "Runs"](loop)
+cards.present_button()

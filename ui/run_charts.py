@@ -15,6 +15,10 @@ TITLES = {
     "learning_rate": "Learning rate",
     "tokens_per_second": "Tokens a second",
     "memory_mb": "Memory, MB",
+    "margin": "Margin",
+    "accuracy": "Accuracy",
+    "kl": "KL from the base",
+    "grad_norm": "Gradient norm",
 }
 FORMS = {"learning_rate": ".1e", "tokens_per_second": ",.0f", "memory_mb": ",.0f"}
 SERIES = {LOSS: "Training", HELDOUT_LOSS: "Held out"}

@@ -14,9 +14,10 @@ from organism.deploy.flow import (
     read_versions,
     rollback,
 )
-from organism.optimize.flow import read_eval_results, read_evaluation, read_runs
+from organism.optimize.flow import LOCAL, read_eval_results, read_evaluation, read_runs
 from organism.records import Role, RunStatus
 from organism.store.datasets import read_datasets
+from organism.store.reward_designs import read_saved
 from organism.tracks import send_to_experiment
 from ui import cards, evaluation_cards, runtime
 from ui.run_figures import judge_card, live_figures, log, training_set_card
@@ -55,6 +56,7 @@ def runs(loop: runtime.Loop) -> None:
         with st.container(border=True):
             how = "How it goes" if run["status"] in runtime.ALIVE else "How it went"
             st.header(f"{how}: {literal(title_of(run))}", anchor=False)
+            st.caption(_lineage(run, now, loop.loop_id))
             with cards.polite("No figures"):
                 live_figures(run)
             log(chosen)
@@ -75,6 +77,20 @@ def _busiest(found: pd.DataFrame) -> str:
     """The run to look at when nobody named one: that at work, else the newest."""
     at_work = found[found["status"].isin(runtime.ALIVE) & (found["status"] != RunStatus.QUEUED)]
     return str((at_work if len(at_work) else found)["run_id"].iloc[0])
+
+
+def _lineage(run: pd.Series, found: pd.DataFrame, loop_id: str) -> str:
+    """Where a run comes from: its set, its design, the run that it was cloned from, and where it trains."""
+    said = [f"Learns from {literal(str(run['dataset_name']))}"] if pd.notna(run["dataset_name"]) else []
+    if pd.notna(run["reward_design_id"]):
+        names = {kept.design.id: f"version {kept.version}" for kept in runtime.read(read_saved, loop_id)}
+        said.append(f"under the reward design {names.get(run['reward_design_id'], run['reward_design_id'][:8])}")
+    parents = found[found["run_id"] == run["parent_run_id"]]
+    if len(parents):
+        said.append(f"cloned from {literal(title_of(parents.iloc[0]))}")
+    if run["place"] != LOCAL:
+        said.append(f"on {literal(str(run['place']))}")
+    return f"{', '.join(said) or 'Its training set is gone'}."
 
 
 def _no_runs() -> None:
@@ -152,6 +168,7 @@ def versions(loop: runtime.Loop) -> None:
         shown,
         hide_index=True,
         column_config=_VERSION_COLUMNS,
+        placeholder="",
         alt="Model versions of this loop with their held-out figures",
     )
     cards.csv_button(shown, "versions")
@@ -185,6 +202,7 @@ def _live_history(loop: runtime.Loop) -> None:
             "actor": "By",
             "reason": st.column_config.TextColumn("Why", width="large"),
         },
+        placeholder="",
         alt="History of the live alias, the newest first",
     )
     if events["previous"].notna().any() and st.button(

@@ -92,7 +92,11 @@ def _progress(sweep: pd.Series) -> None:
             + (f", {int(sweep['n_refused'])} could not start" if sweep["n_refused"] else "")
             + f". Started {charts.at(sweep['created_at'])} UTC."
         )
-        if sweep["n_active"] and st.button("Stop them", icon=":material/stop_circle:", key="stop_tracks"):
+        if (
+            sweep["n_active"]
+            and not cards.presenting()
+            and st.button("Stop them", icon=":material/stop_circle:", key="stop_tracks")
+        ):
             stop_sweep(runtime.store(), runtime.place(), sweep["sweep_id"])
             st.rerun()
     if sweep["n_active"]:
@@ -115,7 +119,8 @@ def _results(loop: runtime.Loop, sweep: pd.Series) -> None:
         _recommended(loop, found)
     else:
         st.caption("The plot appears once the first track was measured.")
-    _table(found, str(sweep["name"]))
+    if not cards.presenting():
+        _table(found, str(sweep["name"]))
 
 
 def _plot(found: pd.DataFrame, quality: Quality, sweep_id: str) -> None:
@@ -174,7 +179,7 @@ def _recommended(loop: runtime.Loop, found: pd.DataFrame) -> None:
     for row in chosen.sort_values("quality", ascending=False).itertuples():
         with st.container(border=True), st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{row.number}. {literal(row.label)}** ({literal(row.version)})  \n{literal(row.why)}")
-            if st.button(
+            if not cards.presenting() and st.button(
                 "Start an experiment", type="primary", icon=":material/science:", key=f"experiment_{row.run_id}"
             ):
                 with cards.polite("Not started"):

@@ -263,8 +263,14 @@ def read_rows(file: Path, kind: type[R]) -> list[R]:
 
 
 def training_steps(run: RunFolder) -> list[dict[str, Any]]:
-    """The training lines of progress.jsonl, a step once: where a resumed run repeated one, the last counts."""
-    steps = {row["step"]: row for row in read_lines(run.progress) if row["phase"] == "train"}
+    """The training lines of progress.jsonl, a step once: where a resumed run repeated one, the last counts.
+
+    Raises RunError when the file is broken.
+    """
+    try:
+        steps = {row["step"]: row for row in read_lines(run.progress) if row["phase"] == "train"}
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{run.progress} is broken ({error}); the run itself goes on, its course is lost") from error
     return [steps[step] for step in sorted(steps)]
 
 
