@@ -61,12 +61,15 @@ class Supervisor:
         self.close()
 
     def look(self, now: datetime) -> None:
-        """One round: follow what runs, then start what waits."""
+        """One round: follow what runs, then start what waits. What is wrong with one run holds up no other."""
         runs = read_active_runs(self.store)
         settings = self._settings()
         at_work = [run for run in runs if run.status is not RunStatus.QUEUED]
         for run in at_work:
-            self._follow(run, now, settings)
+            try:
+                self._follow(run, now, settings)
+            except (OrganismError, OSError, DatabaseError):
+                LOG.exception("run %s could not be followed; it is looked at again", run.run_id)
         free = settings.max_runs - sum(run.is_here for run in at_work)
         for run in runs:
             if run.status is RunStatus.QUEUED and (free > 0 or not run.is_here):
@@ -77,8 +80,9 @@ class Supervisor:
         while not self._closing.is_set():
             try:
                 self.look(utcnow())
-            except (OrganismError, OSError, DatabaseError):
-                # A full disk or a locked file today must not end the watch over the runs of tomorrow.
+            except Exception:
+                # A full disk, a locked file or a bug today must not end the watch over the runs of tomorrow: nobody
+                # would notice that this thread is gone.
                 LOG.exception("the supervisor could not finish a round; it tries again")
             self._closing.wait(POLL_SECONDS)
 
@@ -123,7 +127,8 @@ class Supervisor:
             elif alive:
                 self._report(run, status, news)
             elif run.pid is not None or run.started_at is None or now - run.started_at > STARTING:
-                self._end(run, RunStatus.INTERRUPTED, why_it_died(folder), now)
+                told = NO_NEWS if status.state is RunStatus.QUEUED else news
+                self._end(run, RunStatus.INTERRUPTED, why_it_died(folder), now, told)
         except RunError as error:
             self._end(run, RunStatus.FAILED, str(error), now)
 
@@ -138,8 +143,8 @@ class Supervisor:
         self, run: TrainingRun, status: RunStatus, message: str, now: datetime, news: Mapping[str, Any] = NO_NEWS
     ) -> None:
         """Close the run in one write, with the last that its child said, so that nobody reads half of it."""
-        last = {**news, "status": str(status), "message": message, "finished_at": now}
-        update_run(self.store, run.run_id, last)
+        ended = {} if status is RunStatus.PAUSED else {"finished_at": now, "seconds_left": None}
+        update_run(self.store, run.run_id, {**news, "status": str(status), "message": message, **ended})
         self._children.pop(run.run_id, None)
 
 
@@ -164,6 +169,8 @@ def is_alive(pid: int | None, started_at: float | None) -> bool:
 
 def why_it_died(folder: RunFolder) -> str:
     """One sentence for a child that vanished without a last word."""
+    if not folder.path.is_dir():
+        return f"the folder {folder.path} of this run is gone, and its training process with it; start a new run"
     if shutil.disk_usage(folder.path).free < ALMOST_FULL:
         return (
             f"the disk that holds {folder.path} is full, and the training process ended; free some space, then resume"

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from organism.store.datasets import append_dataset
 from organism.store.loops import ensure_loop
 from organism.store.model_versions import read_version
 from organism.store.schema import open_store
+from organism.store.training_runs import insert_run
 
 NOW = datetime(2026, 9, 7, 8)
 N_ROWS, N_HELDOUT, EPOCHS, BATCH = 64, 9, 5, 4
@@ -252,6 +253,27 @@ def test_a_full_disk_fails_the_run_with_a_sentence(story: Story) -> None:
     assert story.full_disk is not None
     assert story.full_disk.state is RunStatus.FAILED
     assert "is full" in story.full_disk.message
+
+
+def test_a_run_whose_folder_is_gone_holds_up_no_other(store: Store, tmp_path: Path) -> None:
+    loop_id = ensure_loop(store, "clinical-notes", NOW)
+    run = TrainingRun(
+        run_id="gone", loop_id=loop_id, dataset_id="d", reward_design_id=None, recipe="sft", config={"base": "b"},
+        status=RunStatus.RUNNING, created_at=NOW, started_at=NOW,
+    )  # fmt: skip
+    (tmp_path / "runs" / "died").mkdir(parents=True)
+    RunFolder(tmp_path / "runs" / "died").write_status(Status(RunStatus.RUNNING, "Step 3", step=3, seconds=7.0))
+    for one in (run, replace(run, run_id="died"), replace(run, run_id="next", status=RunStatus.QUEUED)):
+        store.write(lambda cursor, one=one: insert_run(cursor, one), "training_runs")
+    supervisor = Supervisor(store, Workspace(tmp_path))
+    supervisor.look(NOW + timedelta(hours=1))
+    gone, died = read_run(store, "gone"), read_run(store, "died")
+    assert (gone.status, died.status) == (RunStatus.INTERRUPTED, RunStatus.INTERRUPTED)
+    assert "of this run is gone" in (gone.message or "")
+    assert (died.step, died.seconds, died.finished_at) == (3, 7.0, NOW + timedelta(hours=1))
+    supervisor.look(NOW + timedelta(hours=1))
+    started = read_run(store, "next")
+    assert (started.status, "could not be started" in (started.message or "")) == (RunStatus.FAILED, True)
 
 
 def test_a_run_that_is_done_is_neither_stopped_nor_resumed(story: Story) -> None:
