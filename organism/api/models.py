@@ -1,13 +1,20 @@
 """Model versions and the alias that makes one live."""
 
+import shutil
+from pathlib import Path
+from tempfile import mkdtemp
+
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse
 
 from organism.api.access import KeyRequired, StoreOf
-from organism.api.parts import LoopOf
+from organism.api.parts import LoopOf, PartsOf
 from organism.config import utcnow
+from organism.deploy.export import export_version, facts_of
 from organism.deploy.flow import live_version, promote, rollback, version_by_name
+from organism.deploy.model_cards import written_card
 from organism.store.model_versions import read_alias_events, read_versions
 from organism.wire import plain
 
@@ -46,3 +53,25 @@ def make_live(store: StoreOf, loop: LoopOf, name: str, move: Move) -> JSONRespon
 def go_back(store: StoreOf, loop: LoopOf, move: Move) -> JSONResponse:
     """One more event; nothing is erased."""
     return JSONResponse({"live": rollback(store, loop, actor=move.actor, reason=move.reason, now=utcnow()).name})
+
+
+@router.get("/models/{name}/card", summary="Read a version's card, written from the facts")
+def card(store: StoreOf, parts: PartsOf, loop: LoopOf, name: str) -> PlainTextResponse:
+    """Markdown: lineage, training, figures with their intervals, limits."""
+    facts = facts_of(store, parts.workspace, version_by_name(store, loop, name))
+    return PlainTextResponse(written_card(facts), media_type="text/markdown")
+
+
+@router.get("/models/{name}/export", summary="Download a version: weights, adapter, tokenizer, card, training set")
+def download(store: StoreOf, parts: PartsOf, loop: LoopOf, name: str) -> FileResponse:
+    """A zip of the folder that transformers and vLLM load; `organism run export` writes the same one."""
+    version = version_by_name(store, loop, name)
+    draft = Path(mkdtemp(prefix="organism-export-"))
+    try:
+        export_version(store, parts.workspace, version, draft / version.name)
+        packed = shutil.make_archive(str(draft / version.name), "zip", draft, version.name)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    away = BackgroundTask(shutil.rmtree, draft, ignore_errors=True)
+    return FileResponse(packed, media_type="application/zip", filename=f"{version.name}.zip", background=away)

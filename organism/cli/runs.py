@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,8 @@ from organism.cli.commands import Place, loop_of, opened
 from organism.cli.output import Result, table
 from organism.cli.train import changes_of, see_through
 from organism.config import utcnow, workspace
-from organism.errors import InputError
+from organism.deploy.export import export_version
+from organism.errors import DesignError, InputError
 from organism.optimize.controls import log_tail
 from organism.optimize.estimate import in_words
 from organism.optimize.flow import (
@@ -28,6 +30,7 @@ from organism.optimize.flow import (
 )
 from organism.optimize.run_reading import describe_run
 from organism.records import RunStatus
+from organism.store.model_versions import read_version
 from organism.store.training_runs import TrainingRun, find_run
 
 RUN_HELP = "its name or id, or an unmistakable beginning or end of the id"
@@ -53,6 +56,8 @@ def add_to(command: Any) -> None:
     leaf.add_argument("--name", help="what to call the clone (default: the run's name with a number)")
     _may_wait(leaf)
     _may_wait(member("retry", retry, "start a run that has ended anew, from its first step"))
+    leaf = member("export", export, "write what a run made as a folder: weights, adapter, card, training set")
+    leaf.add_argument("--to", required=True, metavar="DIR", help="a folder that does not exist yet")
     leaf = command("cap", cap, "how many runs train on this machine at once, or change that")
     leaf.add_argument("max_runs", nargs="?", type=int, metavar="N", help="from now on so many")
     leaf = command("price", price, "what an hour of this machine costs, or change that; runs then tell their cost")
@@ -149,6 +154,20 @@ def retry(args: argparse.Namespace) -> Result:
     with opened(args) as place:
         made = retry_run(place.store, place.workspace, _run(place, args).run_id, now=utcnow())
         return see_through(place, made, wait=args.wait)
+
+
+def export(args: argparse.Namespace) -> Result:
+    """The folder that transformers and vLLM load, with its card and what it learned from."""
+    with opened(args) as place:
+        run = _run(place, args)
+        if run.model_version_id is None:
+            raise DesignError(f"run {run.run_id} is {run.status} and has made no version; export one that is done")
+        version = read_version(place.store, run.model_version_id)
+        done = export_version(place.store, place.workspace, version, Path(args.to).resolve())
+    size = sum(file["bytes"] for file in done.files) / 1e6
+    checked = f"; {done.n_equal} of {done.n_checked} drafts by its weights alone are equal" if done.n_checked else ""
+    text = f"{version.name} is in {done.folder}: {len(done.files) + 2} files, {size:,.1f} MB{checked}."
+    return Result(text, {"version": version.name, **done._asdict(), "folder": str(done.folder)})
 
 
 def cap(args: argparse.Namespace) -> Result:

@@ -25,6 +25,8 @@ from organism.records import Recipe, RunStatus
 ENVIRONMENT = {
     # Two threads that spin while they wait take 20 times as long when another program wants the cores.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # numpy decodes small matrices, which two threads only slow down; torch's threads are set by the run.
+    "OPENBLAS_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

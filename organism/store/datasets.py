@@ -125,3 +125,13 @@ def read_dataset_origins(store: Store, dataset_id: str) -> pd.DataFrame:
         """,
         [dataset_id],
     )
+
+
+def read_synthetic_share(store: Store, dataset_id: str) -> float | None:
+    """The share of a dataset's rows whose draft was simulated; None when no row's draft is known."""
+    [(share,)] = store.rows(
+        "SELECT avg(i.is_synthetic::INTEGER) FROM dataset_rows d "
+        "JOIN interactions i ON i.interaction_id = d.interaction_id WHERE d.dataset_id = ?",
+        [dataset_id],
+    )
+    return None if share is None else float(share)
