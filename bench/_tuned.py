@@ -45,9 +45,15 @@ def finished(place: Clinic, run_id: str) -> dict[str, Any]:
     return read_evaluation(place.store, run.model_version_id) or {}
 
 
+def kept(file: Path) -> list[dict[str, Any]]:
+    """What was measured so far; a measurement that was cut off goes on from there. Remove the file to begin anew."""
+    return json.loads(file.read_text())["results"] if file.exists() else []
+
+
 def keep(file: Path, results: list[dict[str, Any]]) -> None:
     """Write what was measured, so that the picture can be drawn again without training."""
-    file.write_text(json.dumps({"at": time.strftime("%Y-%m-%d"), "results": results}, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(row) for row in results)
+    file.write_text(f'{{"at": "{time.strftime("%Y-%m-%d")}", "results": [\n{lines}\n]}}\n')
 
 
 def say(text: str) -> None:
