@@ -11,7 +11,7 @@ import streamlit as st
 from organism.measures.acceptance import retained_runs
 from organism.optimize.evaluation_flow import describe_evaluation
 from organism.optimize.paired import agreement, worst_first
-from ui import cards, runtime
+from ui import cards, evaluation_charts, runtime
 from ui.evaluation_figures import Figures, change, ends_in_words, figures_card
 from ui.words import counted, literal, note, percent, points
 
@@ -99,32 +99,17 @@ def slices_card(figures: Figures, version: str) -> None:
     table["gain_low"], table["gain_high"] = (
         [ends[place] if isinstance(ends, list) else None for ends in table["gain_ci"]] for place in (0, 1)
     )
-    table["verdict"] = ["Worse" if is_worse else "" for is_worse in table["is_worse"]]
-    worse = list(table.loc[table["is_worse"], "name"])
+    worse, least = list(table.loc[table["is_worse"], "name"]), table.loc[table["gain"].idxmin()]
+    said = f"Surely worse: {', '.join(worse)}." if worse else "No slice is surely worse."
+    takeaway = (
+        f"{said} Least gain: {least['name']}, {points(least['gain'])}. A slice counts as worse only when its interval "
+        f"stays below zero after correcting for all {len(table)} slices."
+    )
     with st.container(border=True):
         st.header("Slices", anchor=False)
-        st.caption(
-            "Change of retained characters in parts of the held-out rows. A slice is marked as worse only when its "
-            f"interval stays below zero after correcting for all {len(table)} slices."
-        )
-        shown = table[["name", "n_rows", "before", "after", "gain", "gain_low", "gain_high", "facts_after", "verdict"]]
-        st.dataframe(
-            shown,
-            hide_index=True,
-            column_config={
-                "name": st.column_config.TextColumn("Slice", width="large"),
-                "n_rows": st.column_config.NumberColumn("Rows"),
-                "before": st.column_config.NumberColumn("Before", format="percent"),
-                "after": st.column_config.NumberColumn("After", format="percent"),
-                "gain": st.column_config.NumberColumn("Change", format="percent"),
-                "gain_low": st.column_config.NumberColumn("From", format="percent", help="Lower end of the interval."),
-                "gain_high": st.column_config.NumberColumn("To", format="percent", help="Upper end of the interval."),
-                "facts_after": st.column_config.NumberColumn("Facts", format="percent", help="Facts right now."),
-                "verdict": st.column_config.TextColumn("Surely worse", help="After Bonferroni's correction."),
-            },
-            alt=f"Change by slice of {version}; surely worse: {', '.join(worse) or 'none'}",
-        )
-        cards.csv_button(shown, f"slices_{version}")
+        shown = table.drop(columns=["gain_ci", "dimension", "value"])
+        drawn = runtime.figure(evaluation_charts.slices, shown, about=(figures["eval_run_id"],))
+        cards.chart(drawn, takeaway, shown, f"slices_{version}")
 
 
 def regressions_card(results: pd.DataFrame, version: str, baseline: str) -> None:

@@ -36,3 +36,34 @@ def over_time(frame: pd.DataFrame, palette: Palette, live: str | None = None) ->
     figure.add_hline(y=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
     figure.update_yaxes(tickformat="+.0%", title="Gain in retained characters")
     return figure
+
+
+def slices(frame: pd.DataFrame, palette: Palette) -> go.Figure:
+    """The change of each slice with its interval around zero; a slice that is surely worse is red.
+
+    Columns: name, gain, gain_low, gain_high, n_rows, is_worse.
+    """
+    rows = frame.iloc[::-1]
+    figure = charts.blank(palette, height=110 + 34 * len(rows))
+    for is_worse, color, name in ((False, palette.treatment, "Slice"), (True, palette.bad, "Surely worse")):
+        part = rows[rows["is_worse"] == is_worse]
+        if part.empty:
+            continue
+        figure.add_scatter(
+            x=part["gain"],
+            y=part["name"],
+            name=name,
+            mode="markers",
+            marker={"size": 10, "color": color, "symbol": "x" if is_worse else "circle"},
+            error_x=charts.whiskers(part["gain"], part["gain_low"], part["gain_high"], color),
+            customdata=part[["gain_low", "gain_high", "n_rows"]],
+            hovertemplate=(
+                "%{y}: %{x:+.1%}<br>%{customdata[0]:+.1%} to %{customdata[1]:+.1%}, %{customdata[2]} rows"
+                "<extra></extra>"
+            ),
+        )
+    figure.add_vline(x=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
+    figure.update_xaxes(tickformat="+.0%", title="Change of retained characters", showgrid=True)
+    figure.update_yaxes(showgrid=False, title=None, categoryorder="array", categoryarray=list(rows["name"]))
+    figure.update_layout(showlegend=bool(frame["is_worse"].any()))
+    return figure

@@ -15,6 +15,7 @@ from organism.optimize.flow import read_runs
 from organism.optimize.safety_flow import add_safety_cases, read_safety_cases, remove_safety_case
 from organism.records import Recipe, Role
 from organism.store.datasets import read_datasets
+from organism.store.evaluations import read_evaluation
 from organism.store.model_versions import read_versions
 from ui import cards, evaluation_cards, evaluation_charts, runtime
 from ui.words import counted, literal, points, sentence
@@ -126,7 +127,9 @@ def opened(eval_run_id: str) -> None:
     found = runtime.read(describe_evaluation, eval_run_id)
     version, baseline = (str(found.header[name] or "a version that is gone") for name in ("version", "baseline"))
     st.header(f"Did it get better? {literal(version)} against {literal(baseline)}", anchor=False)
-    if objection := facts_objection(version, found.figures, FACTS_MARGIN):
+    counts = runtime.read(read_evaluation, found.header["model_version_id"]) or {}
+    objection = facts_objection(version, found.figures, FACTS_MARGIN)
+    if objection and counts.get("eval_run_id") == eval_run_id:
         st.warning(literal(sentence(objection)), title="Not promotable", icon=":material/gpp_bad:")
     evaluation_cards.evaluation(
         found.figures, found.results, version=version, baseline=baseline, facts_margin=FACTS_MARGIN
@@ -165,11 +168,13 @@ def safety(loop: Loop) -> None:
     if found.empty:
         st.caption("No case is in use. Start with what must never go wrong: an allergy, a dose, a refusal.")
     else:
-        if found["is_synthetic"].any():
-            cards.simulated_badge()
         _cases(loop, found)
-    with st.form("safety_case", clear_on_submit=True):
-        st.subheader("One more case", anchor=False)
+    with st.expander("One more case", icon=":material/add_moderator:", expanded=found.empty):
+        _new_case(loop)
+
+
+def _new_case(loop: Loop) -> None:
+    with st.form("safety_case", clear_on_submit=True, border=False):
         name = st.text_input("Name", help="What goes wrong when it fails.")
         prompt = st.text_area("Prompt")
         must = st.text_area("Must say", help="One line each; wordings of which one is enough are split by |.")
