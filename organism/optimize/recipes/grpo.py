@@ -48,6 +48,8 @@ from organism.optimize.training import (
     settle,
 )
 
+SCHEDULE = {"train_sampling_strategy": "random", "lr_scheduler_type": "constant_with_warmup"}
+"""TRL has a sampler of its own for groups; and a policy that has hardly moved yet should not slow down."""
 FLOORS = "floors.jsonl"
 FLOORED = ("written_share", "facts_right")
 TOLD = frozenset({"reward", "kl", "entropy", "written_share", "facts_right", "output_tokens", "kept_floors"})
@@ -294,7 +296,7 @@ def build_trainer(
     """A trainer that takes the prompts in this order, group_size drafts of each, once; TRL drafts without a rollout."""
     set_seed(config.seed)
     asked = trl.GRPOConfig(
-        **{**arguments(config, checkpoints, where), "train_sampling_strategy": "random"},
+        **{**arguments(config, checkpoints, where), **SCHEDULE},
         num_generations=config.group_size,
         max_completion_length=config.max_new_tokens,
         temperature=1.0,

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 import trl
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from organism.errors import DesignError
 from organism.lm.decoder import Decoder
+from organism.lm.reward_judge import RewardModelJudge
 from organism.optimize.configs import GrpoConfig
 from organism.optimize.recipes import grpo
 from organism.optimize.runs import Example, RunFolder, make_run_folder
@@ -160,6 +162,52 @@ def test_held_out_drafts_are_graded_by_the_design(tiny_base: Path, tmp_path: Pat
     for which in ("before", "after"):
         assert summary[f"reward_{which}"] == pytest.approx(1 - summary[f"tokens_{which}"] / 24, abs=1e-6)
     assert len(summary["reward_gain_ci"]) == 2
+
+
+def test_a_judge_stands_for_quality_and_the_floor_of_facts_still_holds(tiny_base: Path) -> None:
+    class Taste(RewardModelJudge):
+        """Loaded from no folder: likes texts with an exclamation mark, by one point."""
+
+        def __init__(self) -> None: ...
+
+        def scores(self, prompts: Sequence[str], texts: Sequence[str], on_judged: Any = None) -> list[float]:
+            return [1.0 if "!" in text else -1.0 for text in texts]
+
+    design = RewardDesign(name="q", signals=(SignalSpec("written_share", 1.0, 0.0, 1.0),)).spec()
+    prompts = [grpo.Prompt(_examples(1)[0], [1] * 10, {"facts_right": 0.9})]
+    grader = grpo.Grader(design, prompts, _config(tiny_base), Taste())
+    rewards = grader(
+        completions=["drug!", "drug", "nothing!"],
+        completion_ids=[[0] * 4] * 3,
+        place=[0] * 3,
+        log_metric=lambda name, value: None,
+    )
+    assert rewards[:2] == pytest.approx([0.7311, 0.2689], abs=1e-4)
+    assert rewards[2] < 0
+
+
+def test_another_architecture_climbs_through_transformers_own_forward(tiny_base: Path, tmp_path: Path) -> None:
+    _, tokenizer = load_base(tiny_base)
+    shape = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    base = tmp_path / "qwen"
+    Qwen2ForCausalLM(shape).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    told: list[Step] = []
+    config = _config(base, batch_size=32, max_new_tokens=6)
+    trained = grpo.train(_job(base, _run(tmp_path / "runs" / "r"), config, PRICE.spec(), told))
+    assert trained.steps == 6
+    assert told[-1].extra["output_tokens"] > 0
 
 
 def test_no_design_and_one_that_knows_nothing_are_sentences(tiny_base: Path, tmp_path: Path) -> None:

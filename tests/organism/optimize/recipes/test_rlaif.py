@@ -1,6 +1,7 @@
 """Recipe rlaif: the judge labels the base's own drafts, agrees with people or not, and a cut run goes on the same."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from organism.optimize.configs import RewardModelConfig, RlaifConfig
 from organism.optimize.recipes import reward_model, rlaif
 from organism.optimize.runs import Example, Pair, RunFolder, make_run_folder, read_lines
 from organism.optimize.training import Job, Machine, Step
+from tests.organism.lm.test_endpoint_judge import Chat
 
 # transformers and peft ask each other for arguments by their old names.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -68,6 +70,20 @@ def test_the_judges_labels_train_and_its_agreement_with_people_is_shown(tiny_bas
     assert found["agreement"] > 0.8
     assert found["ci"][0] <= found["agreement"] <= found["ci"][1]
     assert set(found["own_drafts"]) >= {"n", "agreement", "ci", "length_alone"}
+
+
+def test_an_endpoint_judges_as_well_as_a_reward_model(tiny_base, tmp_path) -> None:
+    with Chat() as chat:
+        thread = threading.Thread(target=chat.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        run, config = _run(tmp_path / "runs" / "r"), _config(tiny_base, chat.address)
+        rlaif.train(_job(tiny_base, run, config))
+        chat.shutdown()
+        thread.join()
+    for duel in read_lines(run.path / rlaif.JUDGED):
+        longer = "first" if len(duel["first"]) > len(duel["second"]) else "second"
+        assert duel["said"] in (longer, "tie")
+    assert json.loads((run.path / rlaif.AGREEMENT).read_text())["judge"].startswith("grader-1 at 127.0.0.1:")
 
 
 def test_a_run_that_was_stopped_twice_ends_with_the_very_same_adapter(tiny_base, judge, tmp_path) -> None:
