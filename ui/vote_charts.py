@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from ui.charts import Palette, blank
+from ui.charts import LIGHT, Palette, blank
 
 FEW_LABELS = 0.08
 
@@ -19,7 +19,7 @@ def preference(frame: pd.DataFrame, palette: Palette, is_revealed: bool) -> go.F
     row = frame.iloc[0]
     left, right = (palette.control, palette.treatment) if is_revealed else (palette.others[1], palette.others[0])
     total = max(row["n_left"] + row["n_ties"] + row["n_right"], 1)
-    figure = blank(palette, height=210)
+    figure = blank(palette, height=230)
     for name, count, color in (
         (row["right"], row["n_right"], right),
         ("Neither", row["n_ties"], palette.line),
@@ -34,7 +34,7 @@ def preference(frame: pd.DataFrame, palette: Palette, is_revealed: bool) -> go.F
             text=[f"{name} {count / total:.0%}" if count / total > FEW_LABELS else ""],
             textposition="inside",
             insidetextanchor="middle",
-            textfont={"size": 15, "color": palette.text if name == "Neither" else "#FFFFFF"},
+            textfont={"size": 15, "color": palette.text if name == "Neither" else _on_color(palette)},
             hovertemplate=f"{name}: {count} of {total}<extra></extra>",
         )
     if pd.notna(row["low"]):
@@ -44,11 +44,16 @@ def preference(frame: pd.DataFrame, palette: Palette, is_revealed: bool) -> go.F
         barmode="stack",
         bargap=0.35,
         showlegend=False,
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        margin={"l": 8, "r": 12, "t": 24, "b": 8},
         xaxis={"range": [0, 1], "tickformat": ".0%", "title": {"text": f"Prefer {row['right']}, 95% interval"}},
         yaxis={"visible": False, "categoryorder": "array", "categoryarray": ["Votes", "Interval"]},
     )
     return figure
+
+
+def _on_color(palette: Palette) -> str:
+    """Ink that can be read on the theme's colors, which are dark on paper and light on ink."""
+    return "#FFFFFF" if palette is LIGHT else "#0E1513"
 
 
 def _interval(figure: go.Figure, row: pd.Series, palette: Palette, color: str) -> None:

@@ -138,10 +138,11 @@ def _sentence(names: tuple[str, str], share: VoteShare, n_voters: int) -> str:
         return (
             f"{said}: {names[0]} is preferred in {1 - share.share:.0%} ({1 - share.high:.0%} to {1 - share.low:.0%})."
         )
-    return (
-        f"{said}: not settled. {names[1]} is preferred in {share.share:.0%}, and the interval "
-        f"({share.low:.0%} to {share.high:.0%}) holds one half."
-    )
+    ahead, low, high = share.share, share.low, share.high
+    if ahead < 0.5:
+        names, ahead, low, high = names[::-1], 1 - ahead, 1 - high, 1 - low
+    interval = f"the interval ({low:.0%} to {high:.0%}) holds one half"
+    return f"{said}: not settled. {names[1]} leads with {ahead:.0%}, and {interval}."
 
 
 def _counted(number: int, noun: str) -> str:

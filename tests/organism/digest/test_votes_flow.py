@@ -125,7 +125,7 @@ def test_votes_are_counted_for_the_model_whatever_the_order(store: Store, judged
     assert (tally.n_votes, tally.n_voters, tally.n_synthetic) == (60, 6, 0)
     assert tally.share.share == 0.75
     assert all((item.n_left, item.n_ties, item.n_right) == (1, 1, 4) for item in tally.items)
-    assert "not settled. tuned-1 is preferred in 75%" in tally.sentence, "six voters, one of whom disagrees"
+    assert "not settled. tuned-1 leads with 75%" in tally.sentence, "six voters, one of whom disagrees"
 
 
 def test_names_are_hidden_until_the_ballot_is_closed(store: Store, judged: Events) -> None:
