@@ -226,8 +226,13 @@ class GrpoConfig(RewardedConfig):
     }
 
     def check(self) -> None:
-        """As for every recipe; and the drafts of a step must be whole groups."""
+        """As for every recipe; the drafts of a step must be whole groups, and there is no held-out loss to stop by."""
         TrainingConfig.check(self)
+        if self.patience:
+            raise DesignError(
+                f"patience is {self.patience}, and grpo has no held-out loss to stop by: its loss says nothing of how "
+                "good the drafts are. Set patience to 0 and watch the reward."
+            )
         if self.batch_size % self.group_size:
             raise DesignError(
                 f"batch_size is {self.batch_size} drafts a step and group_size {self.group_size} of a prompt; "

@@ -218,3 +218,5 @@ def test_no_design_and_one_that_knows_nothing_are_sentences(tiny_base: Path, tmp
         grpo.train(_job(tiny_base, _run(tmp_path / "runs" / "s"), _config(tiny_base), accepted))
     with pytest.raises(DesignError, match="batch_size is 10 drafts a step and group_size 8"):
         GrpoConfig(batch_size=10).check()
+    with pytest.raises(DesignError, match="patience is 2, and grpo has no held-out loss to stop by"):
+        GrpoConfig(patience=2).check()
