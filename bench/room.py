@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 from bench.pages import CHROMIUM, FLAGS, serving
 
 LIMIT_MS = 500.0
-TRIES = 15
+TRIES = 11
 SETTLE_MS = 400
 WRITE = """async () => {
     const text = name => [...document.querySelectorAll(`.st-key-draft_${name} [data-testid=stMarkdownContainer]`)]

@@ -19,7 +19,7 @@ TO_THE_TOP = "document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)"
 
 
 def to_choose() -> None:
-    """Nobody said which ballot: the open ones."""
+    """Nobody said which ballot: the one that is open, or a choice of several."""
     loop = runtime.chosen_loop()
     known = read_ballots(runtime.store(), loop.loop_id) if loop else pd.DataFrame()
     running = known[known["closed_at"].isna()] if len(known) else known
@@ -32,6 +32,9 @@ def to_choose() -> None:
             action="Open Before and after",
         )
         return
+    if len(running) == 1:
+        st.query_params["ballot"] = str(running["ballot_id"].iloc[0])
+        st.rerun()
     for row in running.itertuples(index=False):
         st.page_link(
             cards.page_file("vote"),

@@ -46,10 +46,11 @@ def room(loop: Loop, version: str) -> None:
             _opening(loop, version)
 
 
-def link_to(ballot_id: str) -> str:
-    """The address that voters open, on the host under which this page was opened."""
+def link_to(ballot_id: str | None = None) -> str:
+    """The address that voters open, on the host under which this page was opened; without a ballot one to type."""
     here = urlsplit(st.context.url or "")
-    return f"{here.scheme or 'http'}://{here.netloc}/vote?{urlencode({'ballot': ballot_id})}"
+    which = "" if ballot_id is None else f"?{urlencode({'ballot': ballot_id})}"
+    return f"{here.scheme or 'http'}://{here.netloc}/vote{which}"
 
 
 def tally_chart(tally: Tally, about: Sequence[Any]) -> None:
@@ -124,7 +125,9 @@ def _ballot(ballot_id: str, header: pd.Series) -> None:
 def _invitation(ballot_id: str, n_items: int) -> None:
     link = link_to(ballot_id)
     with st.container(border=True):
-        st.markdown(f"**Vote here** on {counted(n_items, 'pair')} of texts, each in an order of your own:")
+        st.caption(f"Vote on {counted(n_items, 'pair')} of texts, each in an order of your own. Type into a phone:")
+        st.subheader(literal(link_to()), anchor=False)
+        st.caption("Or send the link:")
         st.code(link, language=None)
         if urlsplit(link).hostname in LOCAL:
             st.caption(

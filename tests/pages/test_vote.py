@@ -83,7 +83,16 @@ def test_a_link_without_or_to_no_ballot_says_what_to_do(full: Path, visit: Visit
     assert "Ask whoever presents for the link" in app.error[0].value
 
 
-def test_open_ballots_are_listed_without_a_link(ballot_id: str, visit: Visit) -> None:
+def test_without_a_link_the_only_open_ballot_is_taken_and_of_several_none(ballot_id: str, visit: Visit) -> None:
+    from ui import runtime
+
     app = visit("vote")
-    assert not app.info
     assert not app.exception
+    assert app.query_params["ballot"] == ballot_id
+    assert app.text_input(key="voter_name")
+    (loop_id,) = loop_ids(runtime.store()).values()
+    open_ballot(runtime.store(), loop_id, version="scribe-1", n_items=2, now=runtime.now())
+    several = visit("vote")
+    assert "ballot" not in several.query_params
+    assert not several.info
+    assert not several.exception
