@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,11 +40,14 @@ class Workspace:
         return file.read_text().strip()
 
     def locate(self, uri: str) -> Path:
-        """The folder behind a model's address: `bundled:…` in the project, `workspace:…` here, else a path.
+        """The folder behind a model's address: `bundled:…` in the project, `workspace:…` here, `hub:ORG/NAME` in this
+        machine's cache of the hub (nothing is fetched), else a path.
 
         Raises ModelError when no such folder exists.
         """
         scheme, _, rest = uri.partition(":")
+        if scheme == "hub":
+            return cached_model(rest)
         folder = {"bundled": ROOT / rest, "workspace": self.path / rest}.get(scheme, Path(uri))
         if not folder.is_dir():
             raise ModelError(
@@ -56,6 +60,24 @@ class Workspace:
 def workspace(path: str | Path | None = None) -> Workspace:
     """The workspace named by the argument, else by ORGANISM_WORKSPACE, else ./workspace."""
     return Workspace(Path(path or os.environ.get("ORGANISM_WORKSPACE") or "workspace").resolve())
+
+
+def cached_model(name: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of a hub's model (`ORG/NAME`, or `ORG/NAME@REVISION`) in this machine's cache, where HF_HUB_CACHE or
+    HF_HOME say it is; raises ModelError when it was never fetched. The layout is huggingface_hub's.
+    """
+    home = environment.get("HF_HOME") or str(Path.home() / ".cache" / "huggingface")
+    cache = Path(environment.get("HF_HUB_CACHE") or Path(home) / "hub")
+    repository, _, revision = name.partition("@")
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    named = folder / "refs" / (revision or "main")
+    commit = named.read_text().strip() if named.is_file() else revision
+    if repository.count("/") != 1 or ".." in name or not commit or not (folder / "snapshots" / commit).is_dir():
+        raise ModelError(
+            f"hub:{name} is not in this machine's cache ({cache}), and nothing is fetched unasked; where there is a "
+            f"network, `organism base add hub:{name} --download`, or copy the model's folder here and give its path"
+        )
+    return folder / "snapshots" / commit
 
 
 def utcnow() -> datetime:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from fastapi import FastAPI
 
 from organism.api import (
+    bases,
     choices,
     datasets,
     drafts,
@@ -38,6 +39,7 @@ ROUTERS = (
     evaluations.router,
     tracks.router,
     models.router,
+    bases.router,
     drafts.router,
     votes.router,
     experiments.router,

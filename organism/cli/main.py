@@ -9,6 +9,7 @@ from typing import Any
 
 from organism import __version__
 from organism.cli import (
+    bases,
     choices,
     commands,
     datasets,
@@ -117,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     signals.add_to(reward)
     runs.add_to(group("run", "one training run: look, stop, pause, go on, clone, try again"))
     evaluate.add_safety_to(group("safety", "safety cases: what every version must keep saying"))
+    bases.add_to(group("base", "base models that fine-tunes grow from: the shipped one, folders, ids of a hub"))
     datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
     tracks.add_to(group("tracks", "improvement tracks: recipes by reward designs by data cuts, side by side"))
     votes.add_to(group("vote", "blind votes: which of two versions people prefer"))

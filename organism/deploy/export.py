@@ -24,6 +24,7 @@ from organism.config import ROOT, Workspace
 from organism.deploy.model_cards import Facts, written_card
 from organism.deploy.serving import OFFLINE
 from organism.errors import InputError, ModelError, RunError, StoreError
+from organism.lm.base_models import adapter_problem, check_base
 from organism.records import ModelVersion, Role
 from organism.store.database import Store
 from organism.store.datasets import read_dataset_rows, read_datasets, read_synthetic_share
@@ -73,6 +74,8 @@ def export_version(store: Store, workspace: Workspace, version: ModelVersion, to
 def _write(store: Store, workspace: Workspace, version: ModelVersion, to: Path) -> Exported:
     base = workspace.locate(version.base_path)
     adapter = None if version.adapter_path is None else workspace.locate(version.adapter_path)
+    if adapter is not None and (problem := adapter_problem(base, adapter)) and version.role is Role.WRITER:
+        raise ModelError(problem)
     rows = None if version.dataset_id is None else read_dataset_rows(store, version.dataset_id)
     merged = merged_by_child(base, adapter, to, judge=version.role is Role.JUDGE, prompts=_prompts(rows))
     if merged["n_equal"] != merged["n_prompts"]:
@@ -114,19 +117,14 @@ def facts_of(store: Store, workspace: Workspace, version: ModelVersion) -> Facts
 
 
 def base_facts(workspace: Workspace, uri: str) -> dict[str, Any]:
-    """uri, name, and of what is on the disk: n_parameters, sha256 of the weights, and the license of its card."""
-    facts: dict[str, Any] = {"uri": uri, "name": uri.rstrip("/").rpartition("/")[2]}
+    """uri, and of what is on the disk: n_parameters, license, and sha256 of the weights where they are one file."""
     try:
-        folder = workspace.locate(uri)
+        found = check_base(workspace, uri)
     except ModelError:
-        return facts
-    weights = sorted(folder.glob("*.safetensors"))
-    if len(weights) == 1:
-        facts |= {"sha256": _sha256(weights[0]), "n_parameters": _n_parameters(weights[0])}
-    card = folder / "README.md"
-    if card.is_file():
-        facts["license"] = _license(card.read_text(encoding="utf-8", errors="replace"))
-    return facts
+        return {"uri": uri}
+    weights = list(Path(found.folder).glob("*.safetensors"))
+    whole = {"sha256": _sha256(weights[0])} if len(weights) == 1 else {}
+    return {"uri": uri, "n_parameters": found.n_parameters, "license": found.license, **whole}
 
 
 def merged_by_child(
@@ -215,29 +213,6 @@ def _described(folder: Path, file: Path) -> dict[str, Any]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _n_parameters(weights: Path) -> int:
-    """From the head of a safetensors file: eight bytes of length, then JSON with every tensor's shape."""
-    with weights.open("rb") as stream:
-        head = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    total = 0
-    for name, tensor in head.items():
-        if name != "__metadata__":
-            size = 1
-            for extent in tensor["shape"]:
-                size *= extent
-            total += size
-    return total
-
-
-def _license(card: str) -> str | None:
-    """The `license:` of a card's YAML head; None where it has none."""
-    if not card.startswith("---"):
-        return None
-    head = card.split("---", 2)[1]
-    found = [line.partition(":")[2].strip() for line in head.splitlines() if line.startswith("license:")]
-    return found[0] if found and found[0] else None
 
 
 def _json_or_none(folder: Path | None, name: str) -> dict[str, Any] | None:

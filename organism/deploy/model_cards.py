@@ -23,7 +23,7 @@ _FIGURES = (
 class Facts:
     """What is known of a version; None where nothing is.
 
-    base: uri, name, license, n_parameters, sha256. dataset: the columns of `datasets`. run: recipe, preset, config,
+    base: uri, license, n_parameters, sha256. dataset: the columns of `datasets`. run: recipe, preset, config,
     name, message, finished_at. environment: machine, libraries, python. evaluation: its summary.
     """
 

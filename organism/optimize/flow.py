@@ -14,6 +14,7 @@ import pandas as pd
 
 from organism.config import Workspace
 from organism.errors import DesignError, ModelError, RunError, StoreError
+from organism.lm.base_models import check_folder
 from organism.optimize.catalog import RECIPES, kind_of
 from organism.optimize.configs import SftConfig, TrainingConfig, config_of
 from organism.optimize.controls import log_tail, pause_run, refuse_twin, resume_run, stop_run
@@ -204,6 +205,8 @@ def require_model(folder: Path) -> None:
             )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"model folder {folder} has no weights (*.safetensors); restore it, or choose another base")
+    if problems := check_folder(folder).problems:
+        raise ModelError(f"model folder {folder} cannot be a base: {problems[0]}")
 
 
 def read_training_rows(store: Store, dataset_id: str, header: DatasetHeader) -> list[Row]:

@@ -185,7 +185,7 @@ def test_an_adapter_for_another_base_is_refused_and_nothing_is_left(store, versi
     other = register_version(
         store, version.loop_id, name="notes-2", base_path=version.base_path, adapter_path=str(wrong), now=START
     )
-    with pytest.raises(ModelError, match="does not fit its base"):
+    with pytest.raises(ModelError, match="was trained for another base: its"):
         export_version(store, Workspace(tmp_path / "w"), other, tmp_path / "out" / "notes-2")
     assert list((tmp_path / "out").iterdir()) == []
 
