@@ -44,7 +44,7 @@ from organism.optimize.runs import Example, Pair
 from organism.optimize.training import Machine, batch_plan
 from organism.records import RewardDesign, SignalSpec
 
-N_PAIRS, N_STEPS, N_TOKENS = 96, 5, 96
+N_PAIRS, N_STEPS, N_TOKENS = 96, 4, 64
 DESIGN = RewardDesign(name="written", signals=(SignalSpec("written_share", 1.0, 0.0, 1.0),)).spec()
 
 
@@ -90,7 +90,7 @@ def reward_model_bout(where: Machine) -> Bout:
 def grpo_bout(where: Machine) -> Bout:
     """A few steps of drafting, grading and learning."""
     tokenizer = build_tokenizer([encounter(seed).transcript for seed in range(300)])
-    config = GrpoConfig(max_new_tokens=N_TOKENS, checkpoint_every=10_000, floor_share=0.0)
+    config = GrpoConfig(batch_size=16, max_new_tokens=N_TOKENS, checkpoint_every=10_000, floor_share=0.0)
     a_step = config.batch_size // config.group_size
     visits = [encounter(seed) for seed in range(N_STEPS * a_step)]
     examples = [Example(visit.transcript, generic_note(visit), "user", str(n)) for n, visit in enumerate(visits)]

@@ -211,11 +211,11 @@ class GrpoConfig(RewardedConfig):
     """
 
     epochs: int = 1
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     batch_size: int = 32
     group_size: int = 8
     beta: float = 0.0
-    floor_share: float = 0.9
+    floor_share: float = 0.75
     judge: str = ""
 
     BOUNDS: ClassVar[Bounds] = {

@@ -2,7 +2,7 @@
 
 Reinforcement learning from AI feedback (Bai et al. 2022; Lee et al. 2023), with a judge of the product's own: a reward
 model, or an endpoint. A judge is worth what it agrees with people, so it is first asked about held-out people: about
-the pairs that they chose from, and about two of the base's own drafts, where the better one is that which holds more of
+the pairs that they chose from, and about two of the base's own drafts, where the better one is that which is nearer to
 the text that the person chose. The second question is the harder one, and the one that it labels the training rows by.
 
 Every prompt's drafts and label stay in judged.jsonl, a prompt a line. What is sampled depends on the seed and the row
@@ -19,7 +19,7 @@ from organism.config import Workspace
 from organism.errors import DesignError
 from organism.lm.decoder import Decoder
 from organism.lm.judge import Judge, Preference, judge_of
-from organism.measures.acceptance import retained_chars
+from organism.measures.acceptance import measure
 from organism.optimize.agreement import agreement, longer_is_chosen
 from organism.optimize.configs import RlaifConfig, TrainingConfig
 from organism.optimize.evaluation import evaluate_run
@@ -32,6 +32,7 @@ JUDGED = "judged.jsonl"
 JUDGED_HELDOUT = "judged_heldout.jsonl"
 AGREEMENT = "judge_agreement.json"
 PROMPTS_AT_ONCE = 8
+CHANCE = 0.5
 SWAPPED = {
     Preference.FIRST: Preference.SECOND,
     Preference.SECOND: Preference.FIRST,
@@ -51,14 +52,15 @@ class Duel(NamedTuple):
 def train(job: Job) -> Trained:
     """Draft, have it judged, then train an adapter on the judge's preferences.
 
-    Raises ModelError when the judge cannot be asked, DesignError when it prefers neither draft of too many prompts, and
-    what `dpo.train_on_pairs` raises.
+    Raises ModelError when the judge cannot be asked, DesignError when it prefers the worse drafts, or neither of too
+    many prompts, and what `dpo.train_on_pairs` raises.
     """
     settle(job.where)
     rows = job.run.pairs()
     judge = judge_of(job.config.judge, Workspace(job.run.workspace))
     if not measure_judge(job, judge):
         return Trained(0, 0, True, len(rows), 0)
+    require_no_contrary(json.loads((job.run.path / AGREEMENT).read_text(encoding="utf-8")))
     duels = hold_duels(job, rows, judge)
     if duels is None:
         return Trained(0, 0, True, len(rows), 0)
@@ -97,22 +99,39 @@ def measure_judge(job: Job, judge: Judge) -> bool:
     return True
 
 
-def nearer_first(rows: Sequence[Pair], duels: Sequence[Duel]) -> tuple[list[Pair], list[Preference]]:
-    """Of each two drafts the one first that holds more of the chosen text, and what the judge said in that order.
+def require_no_contrary(found: Mapping[str, Any]) -> None:
+    """DesignError for a judge that prefers the worse of the base's own drafts: its whole interval below chance."""
+    own = found["own_drafts"]
+    if own["ci"] is not None and own["ci"][1] < CHANCE:
+        raise DesignError(
+            f"the judge {found['judge']} agrees with people on {own['agreement']:.0%} of {own['n']} pairs of the "
+            f"base's own drafts, at most {own['ci'][1]:.0%}: it prefers the worse draft. Train a judge on pairs of "
+            "drafts that people compared, such as votes, or name another one."
+        )
 
-    Where both hold as much, nobody knows which is better, and the row is left out.
+
+def nearer_first(rows: Sequence[Pair], duels: Sequence[Duel]) -> tuple[list[Pair], list[Preference]]:
+    """Of each two drafts the one nearer to the chosen text first, and what the judge said in that order.
+
+    Where both are as near, nobody knows which is better, and the row is left out.
     """
     ranked: list[Pair] = []
     said: list[Preference] = []
     for row, duel in zip(rows, duels, strict=True):
         if duel.first is None or duel.second is None:
             continue
-        held = retained_chars(duel.first, row.chosen) - retained_chars(duel.second, row.chosen)
-        if held:
-            nearer, other = (duel.first, duel.second) if held > 0 else (duel.second, duel.first)
+        ahead = nearness(duel.first, row.chosen) - nearness(duel.second, row.chosen)
+        if ahead:
+            nearer, other = (duel.first, duel.second) if ahead > 0 else (duel.second, duel.first)
             ranked.append(row._replace(chosen=nearer, rejected=other))
-            said.append(duel.said if held > 0 else SWAPPED[duel.said])
+            said.append(duel.said if ahead > 0 else SWAPPED[duel.said])
     return ranked, said
+
+
+def nearness(draft: str, final: str) -> float:
+    """How near two texts are, from 0 to 1: twice the characters that they share over the characters of both."""
+    shared = measure(draft, final)
+    return 2 * shared.retained_chars / max(1, shared.draft_chars + shared.final_chars)
 
 
 def hold_duels(job: Job, rows: Sequence[Pair], judge: Judge, name: str = JUDGED) -> list[Duel] | None:

@@ -102,7 +102,7 @@ def test_a_run_that_was_stopped_twice_ends_with_the_very_same_adapter(tiny_base,
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_the_better_of_two_drafts_is_that_which_holds_more_of_what_a_person_chose() -> None:
+def test_the_better_of_two_drafts_is_that_which_is_nearer_to_what_a_person_chose() -> None:
     rows = _pairs(4)
     near, far = rows[0].chosen[:12], "nothing of the kind"
     duels = [
@@ -114,6 +114,14 @@ def test_the_better_of_two_drafts_is_that_which_holds_more_of_what_a_person_chos
     ranked, said = rlaif.nearer_first(rows, duels)
     assert [(row.chosen, row.rejected) for row in ranked] == [(near, far)] * 3
     assert said == [Preference.FIRST, Preference.FIRST, Preference.SECOND]
+
+
+def test_a_judge_that_prefers_the_worse_draft_labels_nothing() -> None:
+    found = {"judge": "taste", "own_drafts": {"n": 54, "agreement": 0.31, "ci": [0.22, 0.42]}}
+    with pytest.raises(DesignError, match=r"agrees with people on 31% of 54 .* it prefers the worse draft"):
+        rlaif.require_no_contrary(found)
+    rlaif.require_no_contrary({**found, "own_drafts": {"n": 54, "agreement": 0.45, "ci": [0.3, 0.6]}})
+    rlaif.require_no_contrary({**found, "own_drafts": {"n": 0, "agreement": None, "ci": None}})
 
 
 def test_ties_and_equal_drafts_are_counted_and_give_no_pair() -> None:
