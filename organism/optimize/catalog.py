@@ -85,7 +85,7 @@ SFT = RecipeCard(
     makes=Role.WRITER,
     knobs=(PASSES, RATE, CAPACITY, REPLAY),
     presets={
-        Preset.QUICK: Sizing(100, 60, {"epochs": 2}),
+        Preset.QUICK: Sizing(400, 60, {"epochs": 1, "batch_size": 8}),
         Preset.SOLID: Sizing(400, 300, {}),
         Preset.CAREFUL: Sizing(1000, 300, {"epochs": 4, "replay_share": 0.2, "patience": 3}),
     },
@@ -110,7 +110,7 @@ WEIGHTED = RecipeCard(
     makes=Role.WRITER,
     knobs=(SHARPNESS, PASSES, RATE, REPLAY),
     presets={
-        Preset.QUICK: Sizing(100, 60, {"epochs": 2}),
+        Preset.QUICK: Sizing(400, 60, {"epochs": 1, "batch_size": 8}),
         Preset.SOLID: Sizing(400, 300, {}),
         Preset.CAREFUL: Sizing(1000, 300, {"epochs": 4, "replay_share": 0.2, "patience": 3}),
     },
@@ -126,7 +126,7 @@ BEST_OF_N = RecipeCard(
     makes=Role.WRITER,
     knobs=(N_DRAFTS, TEMPERATURE, PASSES, RATE),
     presets={
-        Preset.QUICK: Sizing(60, 60, {"epochs": 2}),
+        Preset.QUICK: Sizing(60, 60, {"epochs": 4, "batch_size": 8}),
         Preset.SOLID: Sizing(200, 300, {}),
         Preset.CAREFUL: Sizing(400, 300, {"n_drafts": 8, "patience": 3}),
     },
