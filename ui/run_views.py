@@ -19,7 +19,7 @@ from organism.records import Role, RunStatus
 from organism.store.datasets import read_datasets
 from organism.store.reward_designs import read_saved
 from organism.tracks import send_to_experiment
-from ui import cards, evaluation_cards, runtime
+from ui import cards, evaluation_cards, exports, runtime
 from ui.run_figures import judge_card, live_figures, log, training_set_card
 from ui.runs import is_alive, run_line, title_of
 from ui.words import literal, sentence
@@ -130,6 +130,9 @@ def outcome(loop: runtime.Loop, version: pd.Series) -> None:
             st.warning(literal(sentence(objection)), title="Not promotable", icon=":material/gpp_bad:")
         if not is_judge:
             _next_steps(loop, version)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            exports.card(version)
+            exports.export(version)
     if figures is not None and not is_judge:
         results = runtime.read(read_eval_results, version["model_version_id"])
         evaluation_cards.evaluation(figures, results, version=name, facts_margin=FACTS_MARGIN)

@@ -1,5 +1,6 @@
 """The fine-tunes page: start with a reason, follow, pause, stop, clone; judge, promote, roll back."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,8 @@ def test_a_finished_run_shows_its_figures_between_floor_and_ceiling(full: Path, 
     figures = {metric.label: metric.value for metric in app.metric}
     assert {"Retained characters", "Written share", "Facts right", "Draft length", "Loss"} <= set(figures)
     assert any("unrelated texts share" in caption.value for caption in app.caption)
-    assert len(app.get("plotly_chart")) == 3, "the loss, the training set and the evaluation"
+    drawn = " ".join(chart.key for chart in app.get("plotly_chart"))
+    assert all(f"chart_{name}" in drawn for name in ("loss", "training_set", "evaluation_scribe-1"))
 
 
 def test_a_living_run_can_be_paused_resumed_and_stopped_before_it_starts(full: Path, visit: Visit) -> None:
@@ -192,6 +194,20 @@ def test_a_measured_track_goes_to_an_experiment_with_its_reason(full: Path, visi
     assert not app.error
     started = read_experiments(runtime.store(), loop_id())
     assert "running" in set(started["status"])
+
+
+def test_a_version_has_a_card_and_an_export_that_cannot_be_made_says_why(full: Path, visit: Visit) -> None:
+    app = visit("fine_tunes")
+    assert any("It is an adapter on" in text.value for text in app.markdown), "the card, from the facts"
+    key = next(button.key for button in app.button if str(button.key).startswith("export_"))
+    app.button(key=key).click().run()
+    errand = runtime.errands()[key.replace("export_", "export ")]
+    while errand.is_running:
+        time.sleep(0.1)
+    app = visit("fine_tunes")
+    assert not app.exception
+    assert "adapter" in plain(app.error[0].value), "the clinic's run never made one"
+    assert app.button(key=key)
 
 
 def sweep_of_the_finished_run() -> str:
