@@ -84,11 +84,13 @@ def test_an_unknown_evaluation_is_said_and_the_latest_shown(full: Path, visit: V
     assert app.metric
 
 
-def test_two_versions_are_compared_and_a_pair_without_rows_is_a_sentence(full: Path, visit: Visit) -> None:
+def test_two_versions_are_compared_without_a_model(full: Path, visit: Visit) -> None:
     app = visit("evaluations", view="Compare two versions")
     assert not app.exception
     assert [box.label for box in app.selectbox[-2:]] == ["Version", "Against"]
-    assert "drafted no held\\-out row in common" in app.error[0].value
+    figures = {metric.label: metric.value for metric in app.metric}
+    assert (figures["Win rate"], figures["Facts right"]) == ("100%", "100.0%")
+    assert "whatever they were measured against" in "\n".join(caption.value for caption in app.caption)
 
 
 def test_a_safety_case_is_taken_into_use_and_a_bad_one_is_a_sentence(full: Path, visit: Visit) -> None:
