@@ -286,7 +286,7 @@ def draw(results: Sequence[dict[str, Any]]) -> Path:
     base = results[0]["accepted_before"]
     figure.update_layout(
         title=f"Learning from thumbs alone: change of held-out acceptance (base {base:.1%}), 95% by physician",
-        xaxis_title="Thumbs given to sampled drafts of the base (simulated physicians)",
+        xaxis={"title": "Thumbs given to sampled drafts of the base (simulated physicians)", "rangemode": "tozero"},
         yaxis={"title": "Change of acceptance", "tickformat": "+.1%"},
     )
     return _picture.save(figure, "thumbs")
