@@ -76,7 +76,7 @@ def new_run(loop: runtime.Loop) -> None:
     design = _design(loop.loop_id, recipe)
     with st.expander("Knobs", icon=":material/tune:"):
         max_rows = _rows(card, preset)
-        changes = knobs(card, configured(recipe, preset), f"{recipe}_{preset}")
+        changes = knobs(card, configured(recipe, preset), f"{recipe}_{preset}") | _base(configured(recipe, preset).base)
     name = st.text_input("Name", key="run_name", placeholder="Named after what it makes", max_chars=80)
     with cards.polite("It cannot start like this"):
         terms = {"changes": changes, "max_rows": max_rows, "design": runtime.read(find_design, loop.loop_id, design)}
@@ -237,6 +237,14 @@ def _rows(card: RecipeCard, preset: Preset) -> int | None:
         ROWS.label, steps, usual, format_func=lambda n: f"{n:,}", help=ROWS.help, key=f"rows_{card.recipe}_{preset}"
     )
     return None if chosen == usual else int(chosen)
+
+
+def _base(usual: str) -> dict[str, str]:
+    """Another base, where one is named."""
+    named_base = st.text_input(
+        "Base model", usual, key="run_base", help="The shipped one, a folder on this machine, or a hub id that is here."
+    )  # fmt: skip
+    return {} if named_base.strip() in ("", usual) else {"base": named_base.strip()}
 
 
 def _next_name(run: TrainingRun) -> str:

@@ -170,9 +170,7 @@ def _recommended(loop: runtime.Loop, found: pd.DataFrame) -> None:
     st.header("Which of these should go to an experiment?", anchor=False)
     chosen = found[found["to_experiment"]]
     if chosen.empty:
-        st.markdown(
-            "**None yet.** Held-out figures choose what people's time is spent on; here is what speaks against:"
-        )
+        st.markdown("**None yet.** An experiment takes people's time; here is what speaks against each:")
         for row in found[found["run_id"].notna() & (found["status"] == "done")].itertuples():
             st.caption(f"{row.number}. {literal(row.label)}: {literal(row.why)}")
         return

@@ -70,6 +70,17 @@ def test_a_goal_suggests_a_recipe_says_why_and_starts_it(full: Path, visit: Visi
     assert newest["run_id"] in app.query_params["run"]
 
 
+def test_a_base_that_is_not_there_is_a_sentence_and_nothing_starts(full: Path, visit: Visit) -> None:
+    app = visit("fine_tunes")
+    runtime.opened().supervisor.close()
+    app.button(key="new_run_button").click().run()
+    app.text_input(key="run_base").set_value("/no/such/folder").run()
+    app.button(key="run_start").click().run()
+    assert not app.exception
+    assert "No model folder at /no/such/folder" in plain(app.error[0].value)
+    assert len(read_runs(runtime.store(), loop_id())) == 1
+
+
 def test_a_goal_without_enough_data_says_what_is_short(full: Path, visit: Visit) -> None:
     visit("fine_tunes")
     store = runtime.store()
