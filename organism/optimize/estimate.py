@@ -211,10 +211,9 @@ def _sentence(
         return (
             f"{what}, as imitation would take: this recipe was not measured yet, so nobody knows how far that is off."
         )
-    return (
-        f"{what} on {known.machine['cores']} quiet cores: measured there, the time of {rates.n_heldout} held-out runs "
-        f"was off by up to {rates.error:.0%}; {memory_error}."
-    )
+    cores = "one quiet core" if known.machine["cores"] == 1 else f"{known.machine['cores']} quiet cores"
+    tried = "one held-out run" if rates.n_heldout == 1 else f"{rates.n_heldout} held-out runs"
+    return f"{what} on {cores}: the time of {tried} was off by up to {rates.error:.0%} there; {memory_error}."
 
 
 def _counted(n_runs: int) -> str:

@@ -89,7 +89,7 @@ def test_the_range_is_that_of_the_held_out_runs_and_the_sentence_says_so(
     assert found.seconds_high == pytest.approx(found.seconds * (1 + error))
     assert found.seconds_low == pytest.approx(found.seconds / (1 + error))
     assert found.memory_low < found.memory_mb < found.memory_high
-    assert f"off by up to {error:.0%}" in found.sentence
+    assert f"off by up to {error:.0%} there" in found.sentence
     assert found.cost_usd is None
     set_price(workspace, 3.6)
     priced = estimate(store, workspace, dataset[1], Recipe.SFT, SHIPPED)
