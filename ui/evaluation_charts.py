@@ -35,6 +35,7 @@ def over_time(frame: pd.DataFrame, palette: Palette, live: str | None = None) ->
         )
     figure.add_hline(y=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
     figure.update_yaxes(tickformat="+.0%", title="Gain in retained characters")
+    figure.update_layout(showlegend=True)
     return figure
 
 
