@@ -44,6 +44,7 @@ Write = Callable[[ModelVersion, Sequence[str]], Sequence[str]]
 
 MAX_SECONDS = 3600.0
 RECENT_POOL = 400
+MAX_DRAFTED = 4  # times the prompts asked for: two versions may write the same of most of them
 MAX_NAME = 120
 
 
@@ -263,18 +264,30 @@ def _from_recent(
         raise DesignError(
             "there is no prompt of a user who consents that neither model has learned from; collect some first"
         )
-    drawn = _drawn(found, n, rng)
-    texts = [write(side, drawn["prompt"].tolist()) for side in sides]
-    return _telling(drawn.assign(text_a=list(texts[0]), text_b=list(texts[1])))
+    order = _drawn(found, min(MAX_DRAFTED * n, len(found)), rng)
+    written = pd.DataFrame()
+    while len(written) < len(order) and (written.empty or _n_telling(written) < n):
+        asked = order.iloc[len(written) : len(written) + n]
+        texts = [list(write(side, asked["prompt"].tolist())) for side in sides]
+        written = pd.concat([written, asked.assign(text_a=texts[0], text_b=texts[1])])
+    return _telling(written).iloc[:n]
 
 
 def _telling(pairs: pd.DataFrame) -> pd.DataFrame:
     """Without those where both wrote the same, or nothing: there is nothing to choose."""
-    a, b = (pairs[side].str.split().str.join(" ") for side in ("text_a", "text_b"))
-    left = pairs[(a != b) & (a != "") & (b != "")]
+    left = pairs[_differs(pairs)]
     if left.empty:
         raise DesignError(f"both versions wrote the same of all {len(pairs)} prompts; there is nothing to vote on")
     return left
+
+
+def _differs(pairs: pd.DataFrame) -> pd.Series:
+    a, b = (pairs[side].str.split().str.join(" ") for side in ("text_a", "text_b"))
+    return (a != b) & (a != "") & (b != "")
+
+
+def _n_telling(pairs: pd.DataFrame) -> int:
+    return int(_differs(pairs).sum())
 
 
 def _drawn(pairs: pd.DataFrame, n: int, rng: random.Random) -> pd.DataFrame:

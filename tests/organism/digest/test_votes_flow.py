@@ -231,3 +231,20 @@ def test_recent_prompts_are_drafted_anew_once_each_and_only_of_people_who_consen
         opened(store, judged, source=BallotSource.RECENT)
     with pytest.raises(DesignError, match="wrote the same of all 3 prompts"):
         opened(store, judged, source=BallotSource.RECENT, write=lambda _, prompts: list(prompts))
+
+
+def test_prompts_of_which_both_wrote_the_same_are_replaced_by_others(store: Store, judged: Events) -> None:
+    for n in range(40):
+        judged.draft(f"user {n}", START + timedelta(minutes=n), prompt=f"visit {n:02}")
+    judged.write()
+    asked: list[int] = []
+
+    def write(side: ModelVersion, prompts: Sequence[str]) -> list[str]:
+        asked.append(len(prompts))
+        return [f"{side.name} on {one}" if int(one[-2:]) % 3 == 0 else "the same" for one in prompts]
+
+    ballot_id = opened(store, judged, source=BallotSource.RECENT, write=write, n_items=6)
+    items = read_items(store, ballot_id)
+    assert len(items) == 6
+    assert all(int(item.prompt[-2:]) % 3 == 0 for item in items)
+    assert 12 <= sum(asked) / 2 <= 24, "no more is drafted than it takes"
