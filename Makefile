@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PORT   ?= 8501
 
-.PHONY: run test check bench format clean
+.PHONY: run test ray check bench format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed
@@ -12,6 +12,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2 --dist loadfile
+
+ray: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
