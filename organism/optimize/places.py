@@ -44,8 +44,8 @@ def place_of(on: str | None, environment: Mapping[str, str] = os.environ) -> str
 
 def _require_known(place: str) -> None:
     if several := _SEVERAL.fullmatch(place):
-        if int(several[1]) < 1:
-            raise DesignError(f"place '{place}' asks for no process; give local:2 for two")
+        if int(several[1]) < 2:
+            raise DesignError(f"place '{place}' asks for fewer than two processes; give local, or local:2 for two")
     elif not _RAY.fullmatch(place):
         raise DesignError(
             f"nobody knows the place '{place}'; give local, local:2 (two processes under accelerate), "
@@ -86,10 +86,16 @@ def command(folder: RunFolder, place: str) -> list[str]:
 
 
 def _accelerate(n_processes: int) -> list[str]:
-    """accelerate's launcher; it takes the accelerators that are there, else that many processes on the processor."""
-    launcher = ["-m", "accelerate.commands.launch", "--num_processes", str(n_processes), "--num_machines", "1"]
-    return [*launcher, "--mixed_precision", "no", "--dynamo_backend", "no", "--multi_gpu" if _has_gpus() else "--cpu"]
-
-
-def _has_gpus() -> bool:
-    return any(os.path.exists(f"/dev/{name}") for name in ("nvidia0", "kfd"))
+    """accelerate's launcher; the processes take an accelerator each where there are any, else share the processor."""
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(n_processes)]
+    return [
+        *launcher,
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        "0",
+    ]

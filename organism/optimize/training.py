@@ -25,6 +25,7 @@ from organism.errors import DesignError, ModelError, RunError
 from organism.optimize.checkpoints import best_step, is_exhausted, last_checkpoint, least_loss, state_of
 from organism.optimize.configs import TrainingConfig
 from organism.optimize.machines import Machine, machine, settle, usable_cores
+from organism.optimize.processes import agreed, is_first, share_of
 from organism.optimize.reporter import Countable, Reporter, Step
 from organism.optimize.runs import MIN_TRAIN_ROWS, RunFolder, is_out_of_memory
 from organism.optimize.tokens import IGNORED, Tokens, tokenized
@@ -176,7 +177,7 @@ def arguments(config: TrainingConfig, checkpoints: Path, where: Machine) -> dict
     """The arguments that any of TRL's trainers takes here: the planned order, once; checkpoints; no reports."""
     return {
         "output_dir": str(checkpoints),
-        "per_device_train_batch_size": config.batch_size,
+        "per_device_train_batch_size": share_of(config.batch_size),
         "num_train_epochs": 1,
         "train_sampling_strategy": "sequential",
         "learning_rate": config.learning_rate,
@@ -235,7 +236,7 @@ def fit(
     patience = job.config.patience
     # Where a policy's gradient vanishes because all drafts earned the same, the loss is 0 and nothing is wrong.
     zero_fails = getattr(trainer, "zero_loss_fails", True)
-    reporter = Reporter(batches, job.on_step, job.stop_asked, patience, zero_fails=zero_fails)
+    reporter = Reporter(batches, job.on_step, agreed(job.stop_asked), patience, zero_fails=zero_fails)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(reporter)
     newest = last_checkpoint(job.run.checkpoints)
@@ -285,6 +286,8 @@ def _cut(places: Sequence[int], size: int) -> list[list[int]]:
 
 def save_adapter(trainer: Any, run: RunFolder) -> None:
     """Write run.adapter in one step, so that a folder of that name is always whole."""
+    if not is_first():
+        return
     draft = run.path / "adapter.tmp"
     shutil.rmtree(draft, ignore_errors=True)
     # "auto" would ask the hub for the base's vocabulary.

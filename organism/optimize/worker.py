@@ -19,6 +19,7 @@ import psutil
 from organism.config import Workspace
 from organism.errors import OrganismError
 from organism.optimize.drops import Reason, in_words
+from organism.optimize.processes import count, is_first, require_together
 from organism.optimize.runs import RunFolder, Status, append_line, why_the_disk, why_the_memory, write_json
 from organism.records import Recipe, RunStatus
 
@@ -55,7 +56,9 @@ class Worker:
         return self.terminated or self.run.stop.exists()
 
     def say(self, **changes: Any) -> None:
-        """Write where the run stands now."""
+        """Write where the run stands now; of several processes only the first does."""
+        if not is_first():
+            return
         now = time.time()
         seconds = self.earlier + now - (self.status.pid_started_at or now)
         self.status = self.status._replace(**changes, seconds=seconds, at=now)
@@ -64,6 +67,7 @@ class Worker:
     def work(self) -> None:
         """Train, unless an adapter is there already, then evaluate. Status says how it ended."""
         self.say()
+        require_together(self.run.recipe())
         description, config = self.run.description(), self.run.config()
         base = Workspace(self.run.workspace).locate(config.base)
         # Only now: these take seconds, and whoever watches should see the run start, or fail.
@@ -72,8 +76,11 @@ class Worker:
         recipe = import_module(f"organism.optimize.recipes.{self.run.recipe()}")
         environment = self.run.environment() or _remember(self.run, machine(config, base)._asdict())
         where = Machine(**environment["machine"])
+        where = where._replace(threads=max(1, where.threads // count()))
 
         def on_step(step: Step) -> None:
+            if not is_first():
+                return
             append_line(self.run.progress, {"phase": "train", **step._asdict(), "at": time.time()})
             self.say(
                 message=f"Step {step.step} of {step.total}",
@@ -106,6 +113,8 @@ class Worker:
                 design=description.get("reward_design"),
             )
             trained = recipe.train(job)
+            if not is_first():
+                return
             write_json(self.run.path / "trained.json", trained._asdict())
             if trained.stopped:
                 self.say(state=RunStatus.STOPPED, message=f"Stopped after step {trained.steps} of {trained.total}")
@@ -141,14 +150,16 @@ def _remember(run: RunFolder, where: dict[str, Any]) -> dict[str, Any]:
 
     libraries = {name: version(name) for name in ("torch", "transformers", "peft", "trl")}
     environment = {"machine": where, "libraries": libraries, "python": sys.version.split()[0]}
-    write_json(run.path / "environment.json", environment)
+    if is_first():
+        write_json(run.path / "environment.json", environment)
     return environment
 
 
 def main(folder: Path) -> int:
     """Work on the run in this folder; 0 when it ended as asked (done or stopped), 1 when it failed."""
     os.environ.update(ENVIRONMENT)
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one adapter needs one accelerator
+    if count() == 1:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one process needs one accelerator
     os.nice(NICENESS)
     worker = Worker(RunFolder(folder.resolve()))
 

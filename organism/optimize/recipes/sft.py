@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from organism.errors import DesignError, ModelError
 from organism.optimize.configs import BestOfNConfig, SftConfig, WeightedConfig
 from organism.optimize.drops import sift
+from organism.optimize.processes import average_gradients
 from organism.optimize.runs import Example
 from organism.optimize.training import (
     IGNORED,
@@ -121,7 +122,15 @@ class Trainer(trl.SFTTrainer):
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.args.bf16):
             logits = learned_logits(inner, ids[:, :-1], targets)
         loss = self.summed(logits.float(), labels, targets, inputs)
-        return loss / (targets.sum() if num_items_in_batch is None else num_items_in_batch)
+        if num_items_in_batch is None:
+            return loss / targets.sum()
+        return loss * self.accelerator.num_processes / num_items_in_batch  # those of all processes
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One step's loss, its gradients shared between the processes that train together."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        average_gradients(self.model)
+        return loss
 
     def summed(
         self, logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, inputs: dict[str, Any]

@@ -147,7 +147,7 @@ def test_the_node_side_trains_tells_and_hands_over_without_ray(tiny_base: Path, 
 def test_places_are_named_and_unknown_ones_are_refused() -> None:
     assert place_of(None, {}) == place_of("local", {"RAY_ADDRESS": "ray://a:1"}) == "local"
     assert place_of("local:2", {}) == "local:2"
-    for wrong, said in (("mars", "nobody knows"), ("local:0", "asks for no process"), ("ray", "RAY_ADDRESS")):
+    for wrong, said in (("mars", "nobody knows"), ("local:0", "fewer than two processes"), ("ray", "RAY_ADDRESS")):
         with pytest.raises(DesignError, match=said):
             place_of(wrong, {})
 
@@ -161,8 +161,27 @@ def test_the_cluster_of_the_environment_is_used_unless_another_is_named() -> Non
 
 def test_several_processes_are_started_by_accelerate(tmp_path: Path) -> None:
     words = command(RunFolder(tmp_path), "local:2")
-    assert words[1:5] == ["-m", "accelerate.commands.launch", "--num_processes", "2"]
+    assert words[1:6] == ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     assert words[-3:] == ["-m", "organism.optimize.worker", str(tmp_path)]
+
+
+def test_two_processes_under_accelerate_learn_what_one_learns_and_stop_together(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    alone, shared = (make_run(tmp_path, name, tiny_base) for name in ("alone", "shared"))
+    stopped = make_run(tmp_path, "stopped", tiny_base, epochs=50)
+    children = [spawn(alone), spawn(shared, "local:2"), spawn(stopped, "local:2")]
+    wait_until(lambda: len(training_steps(stopped)) >= 3 or children[2].poll() is not None)
+    stopped.stop.touch()
+    assert [child.wait(240) for child in children] == [0, 0, 0], (shared.log.read_text()[-2000:], stopped.status())
+    assert stopped.status().message.startswith("Stopped after step")
+    assert shared.status().state is RunStatus.DONE
+    losses = [[row["loss"] for row in training_steps(run)] for run in (alone, shared)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    one, two = (load_file(run.adapter / "adapter_model.safetensors") for run in (alone, shared))
+    assert all(abs(one[name] - two[name]).max() < 1e-4 for name in one)
+    told = [json.loads(line)["step"] for line in shared.progress.read_text().splitlines() if '"train"' in line]
+    assert told == list(range(1, 7)), "only the first process speaks"
 
 
 def test_the_runtime_environment_takes_what_a_team_adds_and_refuses_what_is_no_object() -> None:
