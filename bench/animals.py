@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,37 +40,28 @@ from organism.store.loops import loop_id_of
 KEPT = Path(__file__).with_name("animals.json")
 HISTORY = Path(__file__).resolve().parent.parent / "data" / "scribe" / "history"
 SEEDS = (0, 1, 2)
-N_ROWS, N_HELDOUT = 400, 200
-SHARPNESS = 8.0
+N_ROWS, N_HELDOUT = 1000, 200
+SETTINGS = {"sharpness": 8.0, "epochs": 1, "batch_size": 8, "eval_rows": N_HELDOUT}
 LIMIT_S = 30 * 60
 FEWER_TOKENS, MORE_KEPT = 0.15, 0.05
 
-TERSE = notes.Style(
+TERSE = replace(
+    notes.HOUSE_STYLE,
     complaint_label=None,
-    story_label="HPI",
-    opening=notes.OPENINGS[6],
+    opening=notes.OPENINGS[5],
     severity=notes.SEVERITIES[4],
-    symptoms=notes.SYMPTOM_SENTENCES[6],
-    short_symptoms=True,
-    history_label="PMH",
-    short_history=True,
     allergy_label="ALL",
-    no_allergy="NKDA",
     exam_label="O",
-    vitals=notes.VITAL_WORDS[4]._replace(lead=""),
-    exam="{Finding}.",
+    vitals=notes.VITAL_WORDS[2],
     short_exam=True,
     assessment_label="A",
     assessment="{short_diagnosis}.",
     plan_label="P",
-    prescription=notes.PRESCRIPTION_WORDS[4],
-    short_frequency=True,
+    prescription=notes.PRESCRIPTION_WORDS[3],
     lab="{lab}.",
-    short_lab=True,
     referral="ref {short_specialty}.",
     follow_up=notes.FOLLOW_UPS[5],
     plan_break=" ",
-    closing=None,
 )
 THOROUGH = notes.Style(
     complaint_label="Chief Complaint",
@@ -189,7 +181,7 @@ def measure() -> list[dict[str, Any]]:
                     loop_id,
                     Recipe.WEIGHTED,
                     Preset.SOLID,
-                    changes={"seed": seed, "eval_rows": N_HELDOUT, "sharpness": SHARPNESS},
+                    changes={**SETTINGS, "seed": seed},
                     design=design,
                     max_rows=N_ROWS,
                     now=utcnow(),
