@@ -1,6 +1,7 @@
 """What people do to a run that is in line or at work: stop, pause, resume, and read the end of its log."""
 
 from collections import deque
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from organism.errors import DesignError, RunError
 from organism.optimize.runs import FINISHED, PAUSE, RunFolder, why_the_disk
 from organism.records import RunStatus
 from organism.store.database import Cursor, Store
-from organism.store.training_runs import TrainingRun, change_run, find_twin, read_run, update_run
+from organism.store.training_runs import ACTIVE, TrainingRun, change_run, find_twin, read_run, status_of
 
 CAN_RESUME = FINISHED - {RunStatus.DONE} | {RunStatus.PAUSED}
 LONGEST_LINE = 2_000
@@ -18,12 +19,12 @@ LONGEST_LINE = 2_000
 def stop_run(store: Store, workspace: Workspace, run_id: str) -> RunStatus:
     """Ask a run to end; it saves a checkpoint and can be resumed. Returns the status at the moment of asking."""
     run = read_run(store, run_id)
-    if run.status in (RunStatus.QUEUED, RunStatus.PAUSED):
-        when = "before it started" if run.started_at is None else "while it waited"
-        update_run(store, run_id, {"status": str(RunStatus.STOPPED), "message": f"Stopped {when}"})
-    elif run.status not in FINISHED:
+    when = "before it started" if run.started_at is None else "while it waited"
+    stopped = {"status": str(RunStatus.STOPPED), "message": f"Stopped {when}"}
+    status = _change_if(store, run_id, (RunStatus.QUEUED, RunStatus.PAUSED), stopped)
+    if status in ACTIVE and status is not RunStatus.QUEUED:
         _ask(workspace, run_id)
-    return run.status
+    return status
 
 
 def pause_run(store: Store, workspace: Workspace, run_id: str) -> RunStatus:
@@ -31,14 +32,29 @@ def pause_run(store: Store, workspace: Workspace, run_id: str) -> RunStatus:
 
     Returns the status at the moment of asking. Raises DesignError for a run that has ended or is paused already.
     """
-    run = read_run(store, run_id)
-    if run.status in FINISHED or run.status is RunStatus.PAUSED:
-        raise DesignError(f"run {run_id} is {run.status}; only a run that waits or is at work can be paused")
-    if run.status is RunStatus.QUEUED:
-        update_run(store, run_id, {"status": str(RunStatus.PAUSED), "message": "Paused while it waited"})
-    else:
+    read_run(store, run_id)
+    paused = {"status": str(RunStatus.PAUSED), "message": "Paused while it waited"}
+    status = _change_if(store, run_id, (RunStatus.QUEUED,), paused)
+    if status not in ACTIVE:
+        raise DesignError(f"run {run_id} is {status}; only a run that waits or is at work can be paused")
+    if status is not RunStatus.QUEUED:
         _ask(workspace, run_id, PAUSE)
-    return run.status
+    return status
+
+
+def _change_if(store: Store, run_id: str, stands: Collection[RunStatus], changes: Mapping[str, Any]) -> RunStatus:
+    """Change a run that stands there, and say where it stood: both in one transaction, since a supervisor may start a
+    waiting run at any moment, and a run that is at work must not be written down as stopped.
+    """
+
+    def work(cursor: Cursor) -> RunStatus | None:
+        status = status_of(cursor, run_id)
+        if status in stands:
+            change_run(cursor, run_id, changes)
+        return status
+
+    status: RunStatus = store.write(work, "training_runs")
+    return status
 
 
 def resume_run(store: Store, workspace: Workspace, run_id: str, *, now: datetime) -> None:
@@ -47,21 +63,24 @@ def resume_run(store: Store, workspace: Workspace, run_id: str, *, now: datetime
     Raises DesignError when it is active or done, or when its twin is active; RunError when its folder is gone.
     """
     run = read_run(store, run_id)
-    if run.status not in CAN_RESUME:
-        raise DesignError(
-            f"run {run_id} is {run.status}; only a paused, stopped, interrupted or failed run can be resumed"
-        )
+    _require_resumable(run_id, run.status)
     folder = RunFolder(workspace.runs / run_id)
     if not (folder.path / "config.json").is_file():
         raise RunError(f"the folder {folder.path} of this run is gone; start a new run on the same training set")
-    folder.stop.unlink(missing_ok=True)
     changes = {"status": str(RunStatus.QUEUED), "message": "Waiting to go on", "finished_at": None, "pid": None}
 
     def work(cursor: Cursor) -> None:
+        _require_resumable(run_id, status_of(cursor, run_id))  # of two people who resume it at once, one does
         refuse_twin(cursor, run)
+        folder.stop.unlink(missing_ok=True)
         change_run(cursor, run_id, changes)
 
     store.write(work, "training_runs")
+
+
+def _require_resumable(run_id: str, status: RunStatus | None) -> None:
+    if status not in CAN_RESUME:
+        raise DesignError(f"run {run_id} is {status}; only a paused, stopped, interrupted or failed run can be resumed")
 
 
 def refuse_twin(cursor: Cursor, run: TrainingRun) -> None:

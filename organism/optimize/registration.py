@@ -9,12 +9,12 @@ from typing import Any
 from organism.errors import RunError
 from organism.optimize.catalog import RECIPES
 from organism.optimize.runs import RunFolder
-from organism.records import ModelVersion, Recipe, Role, new_id
+from organism.records import ModelVersion, Recipe, Role, RunStatus, new_id
 from organism.store.database import Cursor, Store
 from organism.store.evaluations import EvalRun, insert_evaluation
 from organism.store.loops import read_loops
 from organism.store.model_versions import ensure_base, insert_version, next_name
-from organism.store.training_runs import TrainingRun, change_run, is_done
+from organism.store.training_runs import TrainingRun, change_run, status_of
 
 JUDGE = "judge"
 
@@ -31,7 +31,7 @@ def register(store: Store, run: TrainingRun, folder: RunFolder, last: dict[str, 
     stem = JUDGE if makes is Role.JUDGE else short_name(read_loops(store).set_index("loop_id")["name"][run.loop_id])
 
     def work(cursor: Cursor) -> None:
-        if is_done(cursor, run.run_id):
+        if status_of(cursor, run.run_id) is RunStatus.DONE:
             return
         made = None if makes is None else _insert_version(cursor, run, makes, stem, now)
         insert_evaluation(cursor, _evaluation(cursor, run, result, made, now), result["rows"])

@@ -154,10 +154,10 @@ def find_named(cursor: Cursor, loop_id: str, name: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
-def is_done(cursor: Cursor, run_id: str) -> bool:
-    """Whether the run was registered already, as seen inside the writer's transaction."""
+def status_of(cursor: Cursor, run_id: str) -> RunStatus | None:
+    """Where the run stands, as seen inside the writer's transaction; None when there is none with this id."""
     found = cursor.execute("SELECT status FROM training_runs WHERE run_id = ?", [run_id]).fetchall()
-    return bool(found) and found[0][0] == RunStatus.DONE
+    return RunStatus(found[0][0]) if found else None
 
 
 def claim_run(cursor: Cursor, run_id: str, now: datetime, cap: int = 1) -> bool:

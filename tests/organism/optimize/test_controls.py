@@ -1,5 +1,6 @@
 """Runs that wait or have ended: paused, stopped, put in line again, cloned, tried again, named. Nothing trains here."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from organism.optimize.runs import RunFolder
 from organism.records import RunStatus
 from organism.store.database import Store
 from organism.store.loops import ensure_loop
-from organism.store.training_runs import find_run, update_run
+from organism.store.training_runs import change_run, claim_run, find_run, update_run
 from tests.organism.optimize.test_supervisor import freeze
 
 NOW = utcnow()
@@ -66,6 +67,33 @@ def test_a_paused_run_is_stopped_and_a_stopped_one_resumed(store: Store, workspa
     assert read_run(store, run_id).message == "Stopped before it started"
     resume_run(store, workspace, run_id, now=utcnow())
     with pytest.raises(DesignError, match="is queued; only a paused, stopped, interrupted or failed run"):
+        resume_run(store, workspace, run_id, now=utcnow())
+
+
+def test_a_run_that_a_supervisor_takes_in_the_same_moment_is_asked_to_end(
+    store: Store, workspace: Workspace, run_id: str
+) -> None:
+    folder = RunFolder(workspace.runs / run_id)
+    for ask, word in ((pause_run, "pause"), (stop_run, "")):
+        update_run(store, run_id, {"status": str(RunStatus.QUEUED)})
+        go_on = threading.Event()
+        store.submit(lambda cursor, go_on=go_on: go_on.wait(5))  # the writer is busy: all that follows stands in line
+        taken = store.submit(lambda cursor: claim_run(cursor, run_id, utcnow()), "training_runs")
+        threading.Timer(0.1, go_on.set).start()
+        assert ask(store, workspace, run_id) is RunStatus.RUNNING, "as it stood when it was asked, not when it was read"
+        assert taken.result()
+        assert read_run(store, run_id).status is RunStatus.RUNNING
+        assert folder.stop.read_text() == word
+
+
+def test_of_two_who_resume_a_run_at_once_one_does(store: Store, workspace: Workspace, run_id: str) -> None:
+    _end(store, run_id)
+    go_on = threading.Event()
+    store.submit(lambda cursor: go_on.wait(5))
+    resumed = {"status": str(RunStatus.RUNNING)}
+    store.submit(lambda cursor: change_run(cursor, run_id, resumed), "training_runs")
+    threading.Timer(0.1, go_on.set).start()
+    with pytest.raises(DesignError, match="is running; only a paused, stopped, interrupted or failed run"):
         resume_run(store, workspace, run_id, now=utcnow())
 
 
