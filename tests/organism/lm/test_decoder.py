@@ -244,3 +244,39 @@ def test_an_adapter_for_another_model_is_refused(llama_dir: Path, adapter_dir: P
         Decoder.from_folder(llama_dir, wrong)
     with pytest.raises(ModelError, match="has no adapter_config"):
         Decoder.from_folder(llama_dir, llama_dir)
+
+
+def test_a_row_that_ends_early_makes_room_and_leaves_its_neighbors_alone(llama_dir: Path) -> None:
+    decoder = Decoder.from_folder(llama_dir)
+    free = decoder.generate(PROMPTS, max_new_tokens=16, batch_size=1)
+    tenth = [draft.token_ids[9] for draft in free]
+    decoder.end_id = max(set(tenth), key=tenth.count)
+    alone = decoder.generate(PROMPTS, max_new_tokens=16, batch_size=1)
+    assert len({draft.output_tokens for draft in alone}) > 1, "the rows must end at different steps"
+    assert {draft.finish_reason for draft in alone} == {"stop", "length"}
+    for batch_size in (3, 9):
+        together = decoder.generate(PROMPTS, max_new_tokens=16, batch_size=batch_size)
+        assert [draft.token_ids for draft in together] == [draft.token_ids for draft in alone]
+
+
+@pytest.mark.parametrize("n_kept", [1, 2])
+def test_fewer_key_heads_than_query_heads_are_decoded_alike(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, n_kept: int
+) -> None:
+    torch.manual_seed(8)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=n_kept,
+        max_position_embeddings=640,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    _sharpened(LlamaForCausalLM(config)).save_pretrained(tmp_path)
+    save_tokenizer(tokenizer, tmp_path)
+    drafted = Decoder.from_folder(tmp_path).generate(PROMPTS, max_new_tokens=12, batch_size=4)
+    assert [draft.text for draft in drafted] == [_reference(tmp_path, prompt, 12) for prompt in PROMPTS]
