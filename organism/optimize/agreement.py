@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from organism.lm.judge import Preference
+from organism.optimize.paired import pair as ends_of
 from organism.optimize.runs import Pair
 from organism.records import Interval
-from organism.stats.bootstrap import paired_bootstrap, ratio_bootstrap
+from organism.stats.bootstrap import paired_bootstrap
+from organism.stats.shared_votes import clustered_share
 
 CREDIT = {Preference.FIRST: 1.0, Preference.TIE: 0.5, Preference.SECOND: 0.0}
 
@@ -35,11 +37,11 @@ class Agreement(NamedTuple):
             "n_users": self.n_users,
             "n_ties": self.n_ties,
             "agreement": found,
-            "ci": _pair(self.agreement),
+            "ci": ends_of(self.agreement),
             "kappa": None if found is None else 2 * found - 1,
             "length_alone": self.length_alone.estimate,
             "over_length": self.over_length.estimate,
-            "over_length_ci": _pair(self.over_length),
+            "over_length_ci": ends_of(self.over_length),
         }
 
 
@@ -51,10 +53,6 @@ def agreement(pairs: Sequence[Pair], said: Sequence[Preference], *, longer_wins:
     mine = [CREDIT[preference] for preference in said]
     by_length = [CREDIT[prefer_by_length(pair.chosen, pair.rejected, longer_wins=longer_wins)] for pair in pairs]
     ones, users = [1.0] * len(pairs), [pair.user_key for pair in pairs]
-
-    def rng() -> np.random.Generator:
-        return np.random.default_rng(seed)
-
     if not pairs:
         nothing = Interval(None, None, None)
         return Agreement(0, 0, 0, nothing, nothing, nothing)
@@ -62,10 +60,15 @@ def agreement(pairs: Sequence[Pair], said: Sequence[Preference], *, longer_wins:
         n=len(pairs),
         n_users=len(set(users)),
         n_ties=sum(preference is Preference.TIE for preference in said),
-        agreement=ratio_bootstrap(mine, ones, users, rng=rng()),
-        length_alone=ratio_bootstrap(by_length, ones, users, rng=rng()),
-        over_length=paired_bootstrap(by_length, ones, mine, ones, users, rng=rng()),
+        agreement=_share(mine, users),
+        length_alone=_share(by_length, users),
+        over_length=paired_bootstrap(by_length, ones, mine, ones, users, rng=np.random.default_rng(seed)),
     )
+
+
+def _share(credits: Sequence[float], users: Sequence[str]) -> Interval:
+    share = clustered_share(credits, users)
+    return Interval(share.share, share.low, share.high)
 
 
 def prefer_by_length(first: str, second: str, *, longer_wins: bool) -> Preference:
@@ -78,7 +81,3 @@ def prefer_by_length(first: str, second: str, *, longer_wins: bool) -> Preferenc
 def longer_is_chosen(pairs: Sequence[Pair]) -> bool:
     """Whether people chose the longer text more often than the shorter one."""
     return sum(np.sign(len(pair.chosen) - len(pair.rejected)) for pair in pairs) > 0
-
-
-def _pair(interval: Interval) -> list[float] | None:
-    return None if interval.low is None or interval.high is None else [interval.low, interval.high]

@@ -11,8 +11,8 @@ from transformers import AutoTokenizer
 from organism.measures.draft_reward import draft_reward, draft_signals
 from organism.optimize.configs import GrpoConfig, TrainingConfig
 from organism.optimize.framing import framed
+from organism.optimize.paired import change_by_user, pair
 from organism.optimize.runs import Example, RunFolder, fact_checks, write_json
-from organism.stats.bootstrap import paired_bootstrap
 
 
 def signals_of(
@@ -40,18 +40,12 @@ def add_rewards(run: RunFolder, base: Path, design: Mapping[str, Any], config: T
     prompts = tokenizer(framed([row["prompt"] for row in rows], tokenizer), add_special_tokens=False).input_ids
     lengths = [len(ids) for ids in prompts]
     before, after = (_rewards(rows, which, lengths, design, config) for which in ("before", "after"))
-    change = paired_bootstrap(
-        before,
-        [1.0] * len(rows),
-        after,
-        [1.0] * len(rows),
-        [row["user_key"] for row in rows],
-        rng=np.random.default_rng(config.seed),
-    )
+    ones = [1.0] * len(rows)
+    change = change_by_user(rows, before, ones, after, ones, config.seed)
     figures = {
         "reward_before": float(np.mean(before)),
         "reward_after": float(np.mean(after)),
-        "reward_gain_ci": None if change.low is None else [change.low, change.high],
+        "reward_gain_ci": pair(change),
     }
     write_json(run.evaluation, {**written, "summary": {**written["summary"], **figures}})
 

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     TOO_LONG = "longer than the model may read"
     UNSCORED = "without a reward under the design"
     WORTHLESS = "with a reward of 0"
+    TIED = "with drafts that the judge finds equal"
 
 
 class Sifted(NamedTuple):
@@ -65,6 +66,11 @@ def require_enough(n_usable: int, n_rows: int, dropped: Mapping[str, int], longe
         f"{n_usable} of {n_rows} training rows can be learned from ({in_words(dropped) or 'none left out'}); a "
         f"fine-tune needs at least {MIN_TRAIN_ROWS}. Collect more answers, or raise max_length, now {longest} tokens."
     )
+
+
+def added(first: Mapping[str, int], second: Mapping[str, int] | None) -> dict[str, int]:
+    """The counts of two passes over the rows, summed reason by reason."""
+    return dict(Counter(first) + Counter(second or {}))
 
 
 def in_words(dropped: Mapping[str, int]) -> str:

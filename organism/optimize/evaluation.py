@@ -111,7 +111,7 @@ def measure_models(
         "safety": safety_figures(cases, old.safety, new.safety),
     }
     if address := description.get("judge"):
-        summary["judge"] = judged(rows, judge_of(address, Workspace(run.workspace)), config.seed)
+        summary["judge"] = judged(rows, judge_of(address, Workspace(run.workspace)))
     return {"summary": summary, "dataset_id": description["dataset_id"], "rows": rows}
 
 
@@ -135,12 +135,12 @@ def sampled(heldout: Sequence[Example], config: TrainingConfig) -> list[Example]
     return [heldout[place] for place in sorted(places)]
 
 
-def judged(rows: Sequence[Mapping[str, Any]], judge: Judge, seed: int) -> dict[str, Any]:
+def judged(rows: Sequence[Mapping[str, Any]], judge: Judge) -> dict[str, Any]:
     """Whose draft the judge prefers, prompt by prompt: its name, n, and the win rate of the new model."""
     value = {Preference.FIRST: -1, Preference.TIE: 0, Preference.SECOND: 1}
     prompts, before, after = ([row[name] for row in rows] for name in ("prompt", "before", "after"))
     outcomes = [value[preferred] for preferred in judge.prefer_all(prompts, before, after)]
-    return {"judge": judge.name, "n": len(rows), **win_rate(rows, outcomes, seed)}
+    return {"judge": judge.name, "n": len(rows), **win_rate(rows, outcomes)}
 
 
 def _write(

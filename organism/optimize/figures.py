@@ -131,7 +131,7 @@ def summarize(rows: Sequence[Row], speed_before: float | None, speed_after: floa
 def more_figures(rows: Sequence[Row], seed: int) -> dict[str, Any]:
     """What can be said of any rows, however old: win_rate, facts lost and won, likeness, losses, slices."""
     return {
-        "win_rate": win_rate(rows, [outcome(row) for row in rows], seed),
+        "win_rate": win_rate(rows, [outcome(row) for row in rows]),
         **facts_changed(rows),
         **loss_figures(rows, seed),
         "metrics": metric_figures(rows, seed),

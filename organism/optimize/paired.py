@@ -1,7 +1,7 @@
 """Figures of two drafts for each prompt, from the rows of an evaluation as plain data. Pure: no torch, no store.
 
 A row has user_key, prompt, before, after, final_text and measures (the counts of `evaluation.compare`); what older
-evaluations lack is missing here, never 0. Intervals resample whole users at 95%.
+evaluations lack is missing here, never 0. Intervals are at 95%, by user: those of changes resample whole users.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,8 @@ import numpy as np
 
 from organism.measures.text_overlap import MEASURES
 from organism.records import Interval
-from organism.stats.bootstrap import paired_bootstrap, ratio_bootstrap
+from organism.stats.bootstrap import paired_bootstrap
+from organism.stats.shared_votes import clustered_share
 
 Row = Mapping[str, Any]
 TIE = 0.01
@@ -37,11 +38,12 @@ def agreement(row: Row) -> Agreement:
     """
     counts = row["measures"]
     return Agreement(
-        *(_dice(counts[f"retained_{side}"], counts[f"chars_{side}"], counts["final_chars"]) for side in SIDES)
+        *(dice(counts[f"retained_{side}"], counts[f"chars_{side}"], counts["final_chars"]) for side in SIDES)
     )
 
 
-def _dice(retained: int, draft: int, final: int) -> float:
+def dice(retained: int, draft: int, final: int) -> float:
+    """Twice the characters that two texts share over the characters of both; 1 for two empty texts."""
     return 2 * retained / (draft + final) if draft + final else 1.0
 
 
@@ -61,16 +63,13 @@ def _facts_won(row: Row) -> int:
     return sum(fact["after"] - fact["before"] for fact in row["measures"]["facts"])
 
 
-def win_rate(rows: Sequence[Row], outcomes: Sequence[int], seed: int) -> dict[str, Any]:
-    """wins, ties, losses, the rate (a tie is half a win) and its interval, of one outcome (1, 0, -1) a row."""
-    share = ratio_bootstrap(
-        [(1 + result) / 2 for result in outcomes],
-        [1] * len(rows),
-        [row["user_key"] for row in rows],
-        rng=np.random.default_rng(seed),
-    )
+def win_rate(rows: Sequence[Row], outcomes: Sequence[int]) -> dict[str, Any]:
+    """wins, ties, losses, the rate (a tie is half a win) and its interval for other users, of one outcome (1, 0, -1) a
+    row.
+    """
+    share = clustered_share([(1 + result) / 2 for result in outcomes], [row["user_key"] for row in rows])
     counts = {name: sum(result == value for result in outcomes) for name, value in _OUTCOMES.items()}
-    return {**counts, "rate": share.estimate, "ci": pair(share)}
+    return {**counts, "rate": share.share, "ci": pair(Interval(share.share, share.low, share.high))}
 
 
 _OUTCOMES = {"wins": 1, "ties": 0, "losses": -1}

@@ -5,7 +5,6 @@ are kept in the run's folder: a resumed run compares with the very same numbers.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase
 
 from organism.optimize.framing import framed
+from organism.optimize.processes import is_first
 from organism.optimize.runs import write_json
 from organism.optimize.training import Machine, learned_logits
 
@@ -74,7 +74,7 @@ def reference_log_probs(
         places = by_length[first : first + REFERENCE_BATCH]
         for place, score in zip(places, _scored(causal_lm, [texts[p] for p in places], where), strict=True):
             scores[place] = score
-    if os.environ.get("RANK", "0") == "0":  # of several processes (accelerate), one writes
+    if is_first():
         write_json(file, {"log_probs": scores})
     return scores
 

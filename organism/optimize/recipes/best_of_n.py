@@ -15,11 +15,11 @@ from organism.lm.decoder import Decoder, Generation
 from organism.measures.draft_reward import draft_reward
 from organism.optimize.configs import BestOfNConfig, TrainingConfig
 from organism.optimize.draft_rewards import add_rewards, signals_of
-from organism.optimize.drops import Reason, require_enough
+from organism.optimize.drops import Reason, added, require_enough
 from organism.optimize.evaluation import evaluate_run
 from organism.optimize.framing import framed
 from organism.optimize.recipes import sft
-from organism.optimize.runs import Example, RunFolder, append_line, read_lines
+from organism.optimize.runs import Example, RunFolder, append_line, keep_lines, read_lines
 from organism.optimize.training import Job, Trained, settle
 
 SAMPLED = "sampled.jsonl"
@@ -49,7 +49,7 @@ def train(job: Job) -> Trained:
     chosen, dropped = best_of(examples, sampled)
     require_enough(len(chosen), len(examples), dropped, job.config.max_length)
     trained = sft.imitate(job, chosen)
-    return trained._replace(dropped={**dropped, **(trained.dropped or {})})
+    return trained._replace(dropped=added(dropped, trained.dropped))
 
 
 def sample(job: Job, examples: Sequence[Example]) -> list[list[Draft]] | None:
@@ -61,7 +61,7 @@ def sample(job: Job, examples: Sequence[Example]) -> list[list[Draft]] | None:
     done = [_drafts(line) for line in read_lines(file)]
     if len(done) < len(examples):  # a kill may have cut a batch, and a batch draws its numbers as one
         done = done[: len(done) - len(done) % PROMPTS_AT_ONCE]
-        _cut_to(file, len(done))
+        keep_lines(file, len(done))
     decoder = None if len(done) == len(examples) else Decoder.from_folder(job.base)
     while decoder is not None and len(done) < len(examples):
         if job.stop_asked():
@@ -74,14 +74,6 @@ def sample(job: Job, examples: Sequence[Example]) -> list[list[Draft]] | None:
             done.append(drafts)
         job.say(f"The base drafted {len(done)} of {len(examples)} prompts {job.config.n_drafts} times each")
     return done
-
-
-def _cut_to(file: Path, n_lines: int) -> None:
-    """Drop the lines after these, whole or cut in half."""
-    if file.exists():
-        whole = b"".join(file.read_bytes().splitlines(keepends=True)[:n_lines])
-        with file.open("r+b") as out:
-            out.truncate(len(whole))
 
 
 def _drafts(line: Mapping[str, Any]) -> list[Draft]:

@@ -22,8 +22,10 @@ from organism.lm.judge import Judge, Preference, judge_of
 from organism.measures.acceptance import measure
 from organism.optimize.agreement import agreement, longer_is_chosen
 from organism.optimize.configs import RlaifConfig, TrainingConfig
+from organism.optimize.drops import Reason, added, in_words
 from organism.optimize.evaluation import evaluate_run
 from organism.optimize.framing import framed
+from organism.optimize.paired import dice
 from organism.optimize.recipes.dpo import train_on_pairs
 from organism.optimize.runs import MIN_TRAIN_ROWS, Pair, RunFolder, append_line, keep_lines, read_lines, write_json
 from organism.optimize.training import Job, Trained, settle
@@ -38,7 +40,6 @@ SWAPPED = {
     Preference.SECOND: Preference.FIRST,
     Preference.TIE: Preference.TIE,
 }
-SAME, TIED, TOO_LONG = "two equal drafts", "the judge prefers neither", "longer than the model may read"
 
 
 class Duel(NamedTuple):
@@ -66,13 +67,12 @@ def train(job: Job) -> Trained:
         return Trained(0, 0, True, len(rows), 0)
     labeled, dropped = labeled_pairs(rows, duels)
     if len(labeled) < MIN_TRAIN_ROWS:
-        left_out = ", ".join(f"{count} with {reason}" for reason, count in dropped.items())
         raise DesignError(
-            f"the judge {judge.name} told {len(labeled)} of {len(rows)} pairs of drafts apart ({left_out}); at least "
-            f"{MIN_TRAIN_ROWS} are needed. Raise the temperature, take more rows, or name another judge."
+            f"the judge {judge.name} told {len(labeled)} of {len(rows)} pairs of drafts apart ({in_words(dropped)}); "
+            f"at least {MIN_TRAIN_ROWS} are needed. Raise the temperature, take more rows, or name another judge."
         )
     trained = train_on_pairs(job, labeled)
-    return trained._replace(dropped={**dropped, **(trained.dropped or {})})
+    return trained._replace(dropped=added(dropped, trained.dropped))
 
 
 def measure_judge(job: Job, judge: Judge) -> bool:
@@ -131,7 +131,7 @@ def nearer_first(rows: Sequence[Pair], duels: Sequence[Duel]) -> tuple[list[Pair
 def nearness(draft: str, final: str) -> float:
     """How near two texts are, from 0 to 1: twice the characters that they share over the characters of both."""
     shared = measure(draft, final)
-    return 2 * shared.retained_chars / max(1, shared.draft_chars + shared.final_chars)
+    return dice(shared.retained_chars, shared.draft_chars, shared.final_chars)
 
 
 def hold_duels(job: Job, rows: Sequence[Pair], judge: Judge, name: str = JUDGED) -> list[Duel] | None:
@@ -179,15 +179,15 @@ def labeled_pairs(rows: Sequence[Pair], duels: Sequence[Duel]) -> tuple[list[Pai
     labeled, left_out = [], Counter[str]()
     for row, duel in zip(rows, duels, strict=True):
         if duel.first is None or duel.second is None:
-            left_out[TOO_LONG] += 1
+            left_out[Reason.TOO_LONG] += 1
         elif duel.first.strip() == duel.second.strip():
-            left_out[SAME] += 1
+            left_out[Reason.EQUAL] += 1
         elif duel.said is Preference.TIE:
-            left_out[TIED] += 1
+            left_out[Reason.TIED] += 1
         else:
             better, worse = (duel.first, duel.second)[:: 1 if duel.said is Preference.FIRST else -1]
             labeled.append(row._replace(chosen=better, rejected=worse))
-    return labeled, dict(left_out)
+    return labeled, {str(reason): count for reason, count in left_out.items()}
 
 
 def evaluate(

@@ -18,7 +18,7 @@ from organism.errors import DesignError
 from organism.measures.draft_reward import draft_reward
 from organism.optimize.configs import TrainingConfig, WeightedConfig
 from organism.optimize.draft_rewards import add_rewards, signals_of
-from organism.optimize.drops import Reason, require_enough
+from organism.optimize.drops import Reason, added, require_enough
 from organism.optimize.evaluation import evaluate_run
 from organism.optimize.recipes import sft
 from organism.optimize.runs import Example, RunFolder
@@ -34,7 +34,7 @@ def train(job: Job) -> Trained:
     examples, dropped = weighed(job.run.examples(), rewards, job.config.sharpness)
     require_enough(len(examples), len(rewards), dropped, job.config.max_length)
     trained = sft.imitate(job, examples, Trainer)
-    return trained._replace(dropped={**dropped, **(trained.dropped or {})})
+    return trained._replace(dropped=added(dropped, trained.dropped))
 
 
 def rewards_of(examples: Sequence[Example], job: Job) -> list[float | None]:

@@ -3,7 +3,7 @@
 import pytest
 
 from organism.errors import DesignError
-from organism.optimize.drops import Reason, in_words, sift, why_dropped
+from organism.optimize.drops import Reason, added, in_words, sift, why_dropped
 from organism.optimize.runs import Example, Labeled, Pair
 
 ROW = Example("prompt", "text", "u", "i")
@@ -32,6 +32,12 @@ def test_what_is_left_out_is_counted_by_reason() -> None:
     assert sifted.dropped == {Reason.EMPTY: 3, Reason.TOO_LONG: 2}
     assert sifted.n_too_long == 2
     assert in_words(sifted.dropped) == "3 without a text, 2 longer than the model may read"
+
+
+def test_what_two_passes_leave_out_is_summed() -> None:
+    """Prompts that are too long to draft for, then drafts that are too long to learn."""
+    assert added({Reason.TOO_LONG: 3, Reason.TIED: 1}, {Reason.TOO_LONG: 2}) == {Reason.TOO_LONG: 5, Reason.TIED: 1}
+    assert added({Reason.TIED: 1}, None) == {Reason.TIED: 1}
 
 
 def test_too_few_rows_are_refused_with_the_counts() -> None:

@@ -103,7 +103,8 @@ def test_evaluations_are_comparable_rows_and_the_one_against_the_base_counts(sto
     assert list(found.index) == [later, first]
     assert list(found["baseline"]) == ["notes-2", "base"]
     assert (found.loc[first, "after"], found.loc[later, "after"]) == (1.0, 0.0)
-    assert found.loc[first, ["win_rate", "win_rate_low", "n_facts_lost"]].tolist() == [1.0, 1.0, 0]
+    assert found.loc[first, ["win_rate", "win_rate_high", "n_facts_lost"]].tolist() == [1.0, 1.0, 0]
+    assert found.loc[first, "win_rate_low"] < 0.9, "few users who agree are not certain"
     assert found.loc[first, ["safety_n", "judge"]].isna().all()
     counted = read_evaluation(store, clinic.tuned_id)
     assert counted is not None

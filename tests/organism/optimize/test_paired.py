@@ -4,6 +4,8 @@ import math
 from typing import Any
 
 import pytest
+from scipy.stats import norm, t
+from statsmodels.stats.proportion import proportion_confint
 
 from organism.optimize.paired import (
     agreement,
@@ -41,13 +43,28 @@ def test_a_difference_that_nobody_would_see_is_a_tie() -> None:
     assert outcome(row(500, 504, chars_before=1000, chars_after=1000, final_chars=1000)) == 0
 
 
-def test_the_win_rate_counts_a_tie_half_and_resamples_users() -> None:
+def test_the_win_rate_counts_a_tie_half_and_two_users_say_little() -> None:
     rows = [row(0, 1), row(0, 1), row(0, 1), row(0, 1, user="bob")]
-    found = win_rate(rows, [1, 1, 0, -1], seed=0)
+    found = win_rate(rows, [1, 1, 0, -1])
     assert (found["wins"], found["ties"], found["losses"]) == (2, 1, 1)
     assert found["rate"] == pytest.approx(2.5 / 4)
-    assert found["ci"] == pytest.approx([0.0, 2.5 / 3])
-    assert win_rate(rows[:1], [1], seed=0)["ci"] is None
+    assert found["ci"][0] < 0.05
+    assert found["ci"][1] > 0.95
+    assert win_rate(rows[:3], [1, 1, 1])["ci"] is None, "one user"
+
+
+def test_the_win_rate_of_five_users_who_agree_is_not_certain() -> None:
+    rows = [row(0, 1, user=f"user {place % 5}") for place in range(40)]
+    low, high = proportion_confint(5, 5, method="wilson")
+    assert win_rate(rows, [1] * 40)["ci"] == pytest.approx([low, high])
+
+
+def test_the_win_rate_of_one_row_a_user_is_wilsons() -> None:
+    """statsmodels 0.15, the rows counted as users less one and Student's t in place of z."""
+    rows = [row(0, 1, user=f"user {place}") for place in range(200)]
+    worth = 199 * (norm.ppf(0.975) / t.ppf(0.975, 199)) ** 2
+    expected = proportion_confint(0.7 * worth, worth, method="wilson")
+    assert win_rate(rows, [1] * 140 + [-1] * 60)["ci"] == pytest.approx(list(expected))
 
 
 def test_the_worst_comes_first_and_of_equals_the_one_that_lost_facts() -> None:

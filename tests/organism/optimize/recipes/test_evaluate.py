@@ -118,6 +118,6 @@ def test_a_judge_is_asked_about_each_pair_and_named() -> None:
         {"user_key": user, "prompt": "p", "before": before, "after": after}
         for user, before, after in (("ann", "longer", "short"), ("bob", "same", "same"), ("ann", "a", "longer"))
     ]
-    found = judged(rows, Shortest(), seed=0)
+    found = judged(rows, Shortest())
     assert (found["judge"], found["n"]) == ("shortest", 3)
     assert (found["wins"], found["ties"], found["losses"], found["rate"]) == (1, 1, 1, 0.5)

@@ -10,6 +10,7 @@ import pytest
 from organism.errors import DesignError, InputError
 from organism.lm.judge import Preference
 from organism.optimize.configs import RewardModelConfig, RlaifConfig
+from organism.optimize.drops import Reason
 from organism.optimize.recipes import reward_model, rlaif
 from organism.optimize.runs import Example, Pair, RunFolder, make_run_folder, read_lines
 from organism.optimize.training import Job, Machine, Step
@@ -133,7 +134,7 @@ def test_ties_and_equal_drafts_are_counted_and_give_no_pair() -> None:
     ]
     labeled, dropped = rlaif.labeled_pairs(_pairs(4), duels)
     assert [(row.chosen, row.rejected, row.user_key) for row in labeled] == [("b", "a", "u0")]
-    assert dropped == {rlaif.SAME: 1, rlaif.TIED: 1, rlaif.TOO_LONG: 1}
+    assert dropped == {Reason.EQUAL: 1, Reason.TIED: 1, Reason.TOO_LONG: 1}
 
 
 def test_a_judge_that_is_missing_or_prefers_nothing_is_a_sentence(tiny_base, judge, tmp_path) -> None:
