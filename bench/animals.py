@@ -1,7 +1,7 @@
 """Weights grow different animals: one history, three reward designs, three models that differ as they were meant to.
 
 `python -m bench.animals` makes one history (the demo's visits and the base's own drafts, answered by simulated experts
-of whom half write thoroughly, three in ten as the house does, two in ten tersely), fine-tunes the base by the recipe
+of whom 11 in 20 write thoroughly, 6 as the house does, 3 tersely), fine-tunes the base by the recipe
 `weighted` under a price, a performance and a quality design with three seeds each, measures all nine models on the
 same held-out experts, and draws docs/pictures/animals.png. `--draw` draws the kept figures again.
 
@@ -48,21 +48,18 @@ FEWER_TOKENS, MORE_KEPT = 0.15, 0.05
 TERSE = replace(
     notes.HOUSE_STYLE,
     complaint_label=None,
-    opening=notes.OPENINGS[5],
     severity=notes.SEVERITIES[4],
-    allergy_label="ALL",
     exam_label="O",
-    vitals=notes.VITAL_WORDS[2],
     short_exam=True,
     assessment_label="A",
     assessment="{short_diagnosis}.",
     plan_label="P",
-    prescription=notes.PRESCRIPTION_WORDS[3],
     lab="{lab}.",
     referral="ref {short_specialty}.",
     follow_up=notes.FOLLOW_UPS[5],
     plan_break=" ",
 )
+"""Fewer words than the house's, but its forms of age, vitals and prescriptions: in shorter ones the base drops facts."""
 THOROUGH = notes.Style(
     complaint_label="Chief Complaint",
     story_label="History of Present Illness",
@@ -90,7 +87,7 @@ THOROUGH = notes.Style(
     plan_break="\n- ",
     closing="Patient agrees with plan.",
 )
-STYLES = [THOROUGH] * 5 + [notes.HOUSE_STYLE] * 3 + [TERSE] * 2
+STYLES = [THOROUGH] * 11 + [notes.HOUSE_STYLE] * 6 + [TERSE] * 3
 
 FLOOR = (Constraint("written_share", at_least=0.6),)
 DESIGNS = (
