@@ -16,7 +16,7 @@ def figures_card(figures: Figures, version: str, baseline: str, facts_margin: fl
     """Before and after on held-out users: the figures, then the picture between its floor and its ceiling."""
     st.caption(
         f"Both models drafted {figures['n_rows']:,} held-out prompts of {counted(figures['n_users'], 'user')}. "
-        "Intervals at 95%, resampled by user."
+        "Intervals at 95%, for other users."
     )
     with st.grid(4, min_column_width=175):
         _shares(figures, facts_margin)

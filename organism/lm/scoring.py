@@ -1,6 +1,5 @@
 """How surely a model would have written a given text: the loss on its tokens, which no draft has to be sampled for."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -51,16 +50,22 @@ def score_texts(
     return scores
 
 
-def mean_loss(scores: Sequence[Score | None]) -> float | None:
-    """Nats a token over all texts that fit; None without any. Its exponential is the perplexity."""
-    known = [score for score in scores if score is not None]
-    n_tokens = sum(score.n_tokens for score in known)
-    return sum(score.loss for score in known) / n_tokens if n_tokens else None
+def learned_logits(causal_lm: Any, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The logits at the positions where `targets` is true, (n_targets, vocabulary); ids and targets are (rows, width).
+
+    Rows are padded on the right, so causal attention needs no mask. Only those positions pass through the head, unless
+    the architecture caps or scales what comes out of it: then the model is asked as a whole.
+    """
+    if any(getattr(causal_lm.config, name, None) not in (None, 1, 1.0) for name in _SCALES):
+        found: torch.Tensor = causal_lm(input_ids=ids, use_cache=False).logits[targets]
+        return found
+    hidden = causal_lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    logits: torch.Tensor = causal_lm.get_output_embeddings()(hidden[targets])
+    return logits
 
 
-def perplexity(loss: float | None) -> float | None:
-    """exp of the mean loss (nats a token), the number of tokens the model hesitates between; None stays None."""
-    return None if loss is None else math.exp(loss)
+# What Gemma, Granite, Cohere and Falcon-H1 do to their logits after the head.
+_SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
 def _encoded(decoder: Decoder, prompts: Sequence[str], texts: Sequence[str]) -> list[_Row]:
@@ -76,10 +81,6 @@ def _encoded(decoder: Decoder, prompts: Sequence[str], texts: Sequence[str]) -> 
     return [_Row([*head, *tail, decoder.end_id], len(head)) for head, tail in zip(heads, tails, strict=True)]
 
 
-_SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
-"""Models that cap or scale what comes out of their head are asked as a whole."""
-
-
 def _score_batch(decoder: Decoder, rows: Sequence[_Row]) -> list[Score]:
     """Padded on the right, causal rows need no mask; only the targets pass the head."""
     width = max(len(row.ids) for row in rows)
@@ -90,11 +91,7 @@ def _score_batch(decoder: Decoder, rows: Sequence[_Row]) -> list[Score]:
         is_target[place, row.n_prompt : len(row.ids)] = True
     model: Any = decoder._model
     targets = is_target[:, 1:]
-    if any(getattr(model.config, name, None) not in (None, 1, 1.0) for name in _SCALES):
-        logits = model(input_ids=ids[:, :-1], use_cache=False).logits[targets].float()
-    else:
-        hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-        logits = model.get_output_embeddings()(hidden[targets]).float()
+    logits = learned_logits(model, ids[:, :-1], targets).float()
     losses = torch.zeros(targets.shape)
     losses[targets] = F.cross_entropy(logits, ids[:, 1:][targets], reduction="none")
     return [Score(loss, len(row.ids) - row.n_prompt) for loss, row in zip(losses.sum(1).tolist(), rows, strict=True)]

@@ -22,7 +22,7 @@ import psutil
 from organism.config import ROOT, Workspace
 from organism.errors import OrganismError, RunError
 from organism.optimize.ray_node import GROWING, News, NodeRun, pack, unpack
-from organism.optimize.runs import RunFolder, Status, why_the_disk, write_json
+from organism.optimize.runs import RunFolder, Status, keep_lines, why_the_disk, write_json
 from organism.records import Recipe, RunStatus
 
 POLL_SECONDS = 0.5
@@ -52,6 +52,7 @@ class Bridge:
         base_uri = str(self.run.config().base)
         base = _base_archive(Workspace(self.run.workspace).locate(base_uri))
         _require_portable(self.run)
+        keep_lines(self.run.progress)
         ray.init(self.address, runtime_env=runtime_env(os.environ), log_to_driver=False, logging_level="ERROR")
         try:
             actor = ray.remote(NodeRun).options(**_resources(ray, self.run)).remote(self.run.run_id)

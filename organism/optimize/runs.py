@@ -233,12 +233,15 @@ def append_line(file: Path, row: Mapping[str, Any]) -> None:
         out.write(json.dumps(row) + "\n")
 
 
-def keep_lines(file: Path, n_lines: int) -> None:
-    """Drop what stands after these lines, whole lines or one that a kill cut in half, so that the next starts fresh."""
+def keep_lines(file: Path, n_lines: int | None = None) -> None:
+    """Drop what stands after these lines, or after all whole ones: lines, or one that a kill or a full disk cut in
+    half, so that the next starts fresh.
+    """
     if file.exists():
-        whole = b"".join(file.read_bytes().splitlines(keepends=True)[:n_lines])
+        lines = file.read_bytes().splitlines(keepends=True)
+        whole = [line for line in lines[:n_lines] if line.endswith(b"\n")]
         with file.open("r+b") as out:
-            out.truncate(len(whole))
+            out.truncate(sum(map(len, whole)))
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from organism.errors import DesignError, ModelError, RunError
+from organism.lm.scoring import learned_logits
 from organism.optimize.checkpoints import best_step, is_exhausted, last_checkpoint, least_loss, state_of
 from organism.optimize.configs import TrainingConfig
 from organism.optimize.machines import Machine, machine, settle, usable_cores
@@ -39,6 +40,7 @@ __all__ = [
     "Trained",
     "arguments",
     "batch_plan",
+    "cut",
     "fit",
     "last_checkpoint",
     "learned_logits",
@@ -155,24 +157,6 @@ def longest_of(model: Any, config: TrainingConfig) -> int:
     return min(config.max_length, model.config.max_position_embeddings)
 
 
-def learned_logits(causal_lm: Any, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The logits at the positions where `targets` is true, (n_targets, vocabulary); ids and targets are (rows, width).
-
-    Rows are padded on the right, so causal attention needs no mask. Only those positions pass through the head, unless
-    the architecture caps or scales what comes out of it: then the model is asked as a whole.
-    """
-    if any(getattr(causal_lm.config, name, None) not in (None, 1, 1.0) for name in _SCALES):
-        found: torch.Tensor = causal_lm(input_ids=ids, use_cache=False).logits[targets]
-        return found
-    hidden = causal_lm.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    logits: torch.Tensor = causal_lm.get_output_embeddings()(hidden[targets])
-    return logits
-
-
-# What Gemma, Granite, Cohere and Falcon-H1 do to their logits after the head.
-_SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
-
-
 def arguments(config: TrainingConfig, checkpoints: Path, where: Machine) -> dict[str, Any]:
     """The arguments that any of TRL's trainers takes here: the planned order, once; checkpoints; no reports."""
     return {
@@ -272,15 +256,16 @@ def batch_plan(lengths: Sequence[int], batch_size: int, epochs: int, seed: int) 
     rng = random.Random(seed)
     stream = [place for _ in range(epochs) for place in rng.sample(range(len(lengths)), len(lengths))]
     plan: list[list[int]] = []
-    for pool in _cut(stream, batch_size * POOL_BATCHES):
-        batches = _cut(sorted(pool, key=lambda place: lengths[place]), batch_size)
+    for pool in cut(stream, batch_size * POOL_BATCHES):
+        batches = cut(sorted(pool, key=lambda place: lengths[place]), batch_size)
         short = [batches.pop()] if len(batches[-1]) < batch_size else []
         rng.shuffle(batches)
         plan += batches + short
     return plan
 
 
-def _cut(places: Sequence[int], size: int) -> list[list[int]]:
+def cut(places: Sequence[int], size: int) -> list[list[int]]:
+    """The places in their order, `size` at a time; the last part may be short."""
     return [list(places[first : first + size]) for first in range(0, len(places), size)]
 
 

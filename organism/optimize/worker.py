@@ -20,7 +20,7 @@ from organism.config import Workspace
 from organism.errors import OrganismError
 from organism.optimize.drops import Reason, in_words
 from organism.optimize.processes import count, is_first, require_together
-from organism.optimize.runs import RunFolder, Status, append_line, why_the_disk, why_the_memory, write_json
+from organism.optimize.runs import RunFolder, Status, append_line, keep_lines, why_the_disk, why_the_memory, write_json
 from organism.records import Recipe, RunStatus
 
 ENVIRONMENT = {
@@ -67,6 +67,8 @@ class Worker:
     def work(self) -> None:
         """Train, unless an adapter is there already, then evaluate. Status says how it ended."""
         self.say()
+        if is_first():
+            keep_lines(self.run.progress)
         require_together(self.run.recipe())
         description, config = self.run.description(), self.run.config()
         base = Workspace(self.run.workspace).locate(config.base)

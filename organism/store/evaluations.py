@@ -201,7 +201,8 @@ def _ends(interval: Sequence[float] | None) -> list[tuple[str, float | None]]:
 
 
 def read_drafts(store: Store, loop_id: str, model_version_id: str) -> pd.DataFrame:
-    """What a version wrote in any evaluation of the loop, the latest draft of each held-out row.
+    """What a version wrote in any evaluation of the loop, the latest draft of each held-out row. The rows of a judge's
+    evaluation are no drafts: they are texts that people chose from.
 
     user_key, prompt, final_text, interaction_id, text, measures (JSON text), side (before or after), created_at.
     """
@@ -211,7 +212,9 @@ def read_drafts(store: Store, loop_id: str, model_version_id: str) -> pd.DataFra
             if(e.model_version_id = $2, 'after', 'before') AS side,
             if(e.model_version_id = $2, r.after, r.before) AS text
         FROM eval_results r JOIN eval_runs e USING (eval_run_id)
+        LEFT JOIN model_versions v ON v.model_version_id = e.model_version_id
         WHERE e.loop_id = $1 AND (e.model_version_id = $2 OR e.baseline_version_id = $2)
+            AND v.role IS DISTINCT FROM 'judge'
         QUALIFY row_number() OVER (
             PARTITION BY r.user_key, r.prompt, r.final_text ORDER BY e.created_at DESC, e.rowid DESC
         ) = 1

@@ -27,6 +27,7 @@ from organism.optimize.training import (
     Trained,
     arguments,
     batch_plan,
+    cut,
     fit,
     load_base,
     longest_of,
@@ -90,14 +91,10 @@ def train(job: Job) -> Trained:
         weights,
         job.run.checkpoints,
         job.where,
-        watched=[row for batch in _cut(by_length, config.batch_size) for row in batch_rows(batch, usable, reference)],
+        watched=[row for batch in cut(by_length, config.batch_size) for row in batch_rows(batch, usable, reference)],
     )
     seen = [[usable[place] for place in batch] for batch in batches]
     return fit(trainer, job, seen, n_rows=len(learned), n_too_long=sifted.n_too_long, dropped=sifted.dropped)
-
-
-def _cut(places: Sequence[int], size: int) -> list[Sequence[int]]:
-    return [places[first : first + size] for first in range(0, len(places), size)]
 
 
 def tokenized_thumbs(rows: Sequence[Labeled], tokenizer: PreTrainedTokenizerBase) -> list[Thumb]:

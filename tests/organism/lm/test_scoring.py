@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from organism.lm.decoder import Decoder
-from organism.lm.scoring import mean_loss, perplexity, score_texts
+from organism.lm.scoring import score_texts
 
 PROMPTS = ["Patient 1 takes drug 1 mg.", "Patient 2.", "Patient 3 takes drug 3 mg. Note it."]
 TEXTS = ["drug 1 mg.", "Note: drug 2 mg. And more words.", ""]
@@ -43,10 +43,4 @@ def test_a_text_beyond_the_context_is_not_scored(decoder: Decoder) -> None:
     scores = score_texts(decoder, ["p", "p"], ["word " * 200, "word"])
     assert scores[0] is None
     assert scores[1] is not None
-    assert mean_loss(scores) == pytest.approx(scores[1].loss / scores[1].n_tokens)
     assert score_texts(decoder, [], []) == []
-
-
-def test_perplexity_is_the_exponential_of_the_mean_and_unknown_stays_unknown() -> None:
-    assert perplexity(0.0) == 1.0
-    assert perplexity(mean_loss([None])) is None

@@ -15,7 +15,7 @@ from organism.optimize.evaluation_flow import (
     read_evaluations,
     worst_rows,
 )
-from organism.optimize.flow import read_run, retry_run, stop_run
+from organism.optimize.flow import clone_run, read_run, retry_run, stop_run
 from organism.optimize.registration import register
 from organism.optimize.runs import RunFolder, write_json
 from organism.optimize.safety_flow import add_safety_cases, read_safety_cases, remove_safety_case
@@ -54,6 +54,15 @@ def test_an_evaluation_is_a_run_with_everything_frozen(store: Store, clinic: Cli
     assert retry_run(store, workspace, run_id, now=NOW) != run_id
 
 
+def test_a_clone_of_an_evaluation_measures_the_same_versions(store: Store, clinic: Clinic, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run_id = evaluate_by_name(store, workspace, clinic.loop_id, "notes-1", now=NOW)
+    for name in ("version", "against", "judge", "base"):
+        with pytest.raises(DesignError, match=f"a clone cannot change {name}; start another evaluation"):
+            clone_run(store, workspace, run_id, {name: "http://host/v1#m"}, now=NOW)
+    assert read_run(store, clone_run(store, workspace, run_id, {"seed": 7}, now=NOW)).config["seed"] == 7
+
+
 def test_what_cannot_be_measured_is_a_sentence(store: Store, clinic: Clinic, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     clinic.version("judge-1", Role.JUDGE)
@@ -67,7 +76,7 @@ def test_what_cannot_be_measured_is_a_sentence(store: Store, clinic: Clinic, tmp
         start("notes-1", against="notes-1")
     with pytest.raises(DesignError, match="'judge-1' is a judge and writes no drafts"):
         start("judge-1")
-    with pytest.raises(DesignError, match="'notes-1' writes drafts and judges none"):
+    with pytest.raises(DesignError, match="'notes-1' writes drafts and is no judge"):
         start("notes-1", judge="notes-1")
     with pytest.raises(InputError, match="no model version is named 'nobody'"):
         start("nobody")
@@ -141,6 +150,21 @@ def test_two_versions_are_compared_by_the_drafts_that_they_share(store: Store, c
     assert compare_versions(store, clinic.loop_id, "notes-1", "base").figures["after"] == 1.0
     with pytest.raises(DesignError, match="compared with itself"):
         compare_versions(store, clinic.loop_id, "base", "base")
+
+
+def test_what_people_chose_from_for_a_judge_is_no_draft_of_its_base(store: Store, clinic: Clinic) -> None:
+    clinic.measured(clinic.tuned_id, clinic.perfect())
+    judge = clinic.version("judge-1", Role.JUDGE)
+    clinic.measured(judge, ["chosen"] * HELDOUT, NOW + timedelta(hours=1))
+    store.execute(
+        """UPDATE eval_results SET measures = '{"judge_agrees": true, "facts": []}' WHERE after = 'chosen'""",
+        [],
+        "eval_runs",
+    )
+    found = compare_versions(store, clinic.loop_id, "notes-1", "base")
+    assert (found.figures["n_rows"], found.figures["after"]) == (HELDOUT, 1.0)
+    with pytest.raises(DesignError, match="have drafted no held-out row in common"):
+        compare_versions(store, clinic.loop_id, "judge-1", "notes-1")
 
 
 def test_rows_keep_their_interaction(store: Store, clinic: Clinic) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from organism.config import Workspace
+from organism.errors import RunError
 from organism.optimize.catalog import RECIPES
 from organism.optimize.registration import register
 from organism.optimize.run_reading import SCRIPTED, describe_run, outcome_of, recipe_as_data
-from organism.optimize.runs import RunFolder, append_line
+from organism.optimize.runs import RunFolder, append_line, training_steps
+from organism.optimize.worker import Worker
 from organism.records import Recipe, RunStatus
 from organism.store.database import Store
 from organism.store.loops import ensure_loop
@@ -82,3 +84,15 @@ def test_a_recipes_knobs_come_with_what_is_usual_and_what_is_possible(recipe: Re
     assert told["title"]
     assert all(knob["usual"] is not None and len(knob["bounds"]) == 2 for knob in told["knobs"])
     assert told["presets"]["quick"]["max_rows"] <= told["presets"]["careful"]["max_rows"]
+
+
+def test_a_line_of_progress_that_was_cut_in_half_is_dropped_before_the_run_goes_on(tmp_path: Path) -> None:
+    """A kill or a full disk leaves one; what is appended to it would spoil both lines."""
+    run = RunFolder(tmp_path)
+    append_line(run.progress, {"phase": "train", "step": 1})
+    with run.progress.open("a") as file:
+        file.write('{"phase": "train", "st')
+    with pytest.raises(RunError, match=r"config\.json cannot be read"):
+        Worker(run).work()
+    append_line(run.progress, {"phase": "train", "step": 2})
+    assert [row["step"] for row in training_steps(run)] == [1, 2]
