@@ -59,7 +59,7 @@ TERSE = replace(
     follow_up=notes.FOLLOW_UPS[5],
     plan_break=" ",
 )
-"""Fewer words than the house's, but its forms of age, vitals and prescriptions: in shorter ones the base drops facts."""
+"""Fewer words than the house's, in its own forms of age, vitals and drugs: in shorter ones the base drops facts."""
 THOROUGH = notes.Style(
     complaint_label="Chief Complaint",
     story_label="History of Present Illness",
