@@ -36,9 +36,9 @@ from bench._bouts import (
 from data.scribe.encounters import encounter
 from data.scribe.notes import generic_note, physician_note
 from data.scribe.tokenizer import build_tokenizer, save_tokenizer
+from organism.lm.framing import framed
 from organism.lm.reward_judge import rewards_of
 from organism.optimize.configs import GrpoConfig, RewardModelConfig
-from organism.optimize.framing import framed
 from organism.optimize.recipes import dpo, grpo, reward_model
 from organism.optimize.runs import Example, Pair
 from organism.optimize.training import Machine, batch_plan

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 from data.scribe.encounters import encounter
 from organism.config import ROOT
 from organism.lm.decoder import Decoder
-from organism.optimize.framing import framed
+from organism.lm.framing import framed
 
 BASE = ROOT / "data/scribe/base"
 FIRST_SEED = 900_000_000

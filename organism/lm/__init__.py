@@ -1,1 +1,1 @@
-"""Small language models run on this machine: loading, drafting, streaming. Importing a module here loads torch."""
+"""Small language models run on this machine: loading, drafting, streaming. Most modules here load torch."""

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from organism.errors import ModelError
+from organism.lm.framing import framed
 from organism.lm.llama import Llama, supports
 from organism.lm.writing import Task, Written, write_by_llama, write_by_transformers
 
@@ -140,10 +141,7 @@ class Decoder:
         return self._generation(tokens, len(ids), time.perf_counter() - started)._replace(text=shown, token_ids=())
 
     def _encode(self, prompt: str) -> list[int]:
-        framed = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-        )
-        ids: list[int] = self.tokenizer(framed, add_special_tokens=False).input_ids
+        ids: list[int] = self.tokenizer(framed([prompt], self.tokenizer)[0], add_special_tokens=False).input_ids
         if len(ids) >= self.n_positions:
             raise ModelError(
                 f"a prompt has {len(ids)} tokens, and the model reads at most {self.n_positions - 1}; "

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from organism.lm.decoder import Decoder
+from organism.lm.framing import framed
 
 BATCH = 16
 OnBatch = Callable[[int, int], None]
@@ -70,13 +71,9 @@ _SCALES = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_
 
 def _encoded(decoder: Decoder, prompts: Sequence[str], texts: Sequence[str]) -> list[_Row]:
     tokenizer = decoder.tokenizer
-    framed = [
-        tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)
-        for prompt in prompts
-    ]
-    if not framed:
+    if not prompts:
         return []
-    heads = tokenizer(framed, add_special_tokens=False).input_ids
+    heads = tokenizer(framed(prompts, tokenizer), add_special_tokens=False).input_ids
     tails = tokenizer(list(texts), add_special_tokens=False).input_ids
     return [_Row([*head, *tail, decoder.end_id], len(head)) for head, tail in zip(heads, tails, strict=True)]
 

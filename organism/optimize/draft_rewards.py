@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from transformers import AutoTokenizer
 
+from organism.lm.framing import framed
 from organism.measures.draft_reward import draft_reward, draft_signals
 from organism.optimize.configs import GrpoConfig, TrainingConfig
-from organism.optimize.framing import framed
 from organism.optimize.paired import change_by_user, pair
 from organism.optimize.runs import Example, RunFolder, fact_checks, write_json
 

@@ -18,12 +18,12 @@ from scipy.stats import quantile_test
 from organism.config import Workspace
 from organism.errors import RunError
 from organism.lm.decoder import Decoder
+from organism.lm.framing import framed
 from organism.lm.judge import Judge, Preference, judge_of
 from organism.lm.scoring import score_texts
 from organism.optimize.configs import TrainingConfig
 from organism.optimize.contamination import contamination, nearness
 from organism.optimize.figures import Drafts, compare, summarize
-from organism.optimize.framing import framed
 from organism.optimize.metrics.chrf.chrf import ChrF
 from organism.optimize.metrics.edit_similarity.edit_similarity import EditSimilarity
 from organism.optimize.metrics.exact_match.exact_match import ExactMatch

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase
 
-from organism.optimize.framing import framed
+from organism.lm.framing import framed
 from organism.optimize.processes import is_first
 from organism.optimize.runs import write_json
 from organism.optimize.training import Machine, learned_logits

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from organism.optimize.framing import framed
+from organism.lm.framing import framed
 from organism.optimize.runs import Example
 
 IGNORED = -100

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from organism.errors import DesignError
 from organism.lm.decoder import Decoder, Generation
+from organism.lm.framing import framed
 from organism.measures.draft_reward import draft_reward
 from organism.optimize.configs import BestOfNConfig, TrainingConfig
 from organism.optimize.draft_rewards import add_rewards, signals_of
 from organism.optimize.drops import Reason, added, require_enough
 from organism.optimize.evaluation import evaluate_run
-from organism.optimize.framing import framed
 from organism.optimize.recipes import sft
 from organism.optimize.runs import Example, RunFolder, append_line, keep_lines, read_lines
 from organism.optimize.training import Job, Trained, settle

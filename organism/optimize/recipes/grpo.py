@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from organism.config import Workspace
 from organism.errors import DesignError
 from organism.lm.decoder import Decoder, Generation
+from organism.lm.framing import framed
 from organism.lm.judge import judge_of
 from organism.lm.reward_judge import RewardModelJudge
 from organism.measures.draft_reward import draft_reward, shortfall
@@ -31,7 +32,6 @@ from organism.optimize.configs import GrpoConfig, TrainingConfig
 from organism.optimize.draft_rewards import add_rewards, signals_of
 from organism.optimize.drops import sift
 from organism.optimize.evaluation import evaluate_run
-from organism.optimize.framing import framed
 from organism.optimize.preferences import token_log_probs
 from organism.optimize.reporter import Reporter
 from organism.optimize.runs import Example, RunFolder, append_line, keep_lines, read_lines

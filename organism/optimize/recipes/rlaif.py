@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 from organism.config import Workspace
 from organism.errors import DesignError
 from organism.lm.decoder import Decoder
+from organism.lm.framing import framed
 from organism.lm.judge import Judge, Preference, judge_of
 from organism.measures.acceptance import measure
 from organism.optimize.agreement import agreement, longer_is_chosen
 from organism.optimize.configs import RlaifConfig, TrainingConfig
 from organism.optimize.drops import Reason, added, in_words
 from organism.optimize.evaluation import evaluate_run
-from organism.optimize.framing import framed
 from organism.optimize.paired import dice
 from organism.optimize.recipes.dpo import train_on_pairs
 from organism.optimize.runs import MIN_TRAIN_ROWS, Pair, RunFolder, append_line, keep_lines, read_lines, write_json
