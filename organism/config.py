@@ -49,9 +49,9 @@ class Workspace:
         if scheme == "hub":
             return cached_model(rest)
         folder = {"bundled": ROOT / rest, "workspace": self.path / rest}.get(scheme, Path(uri))
-        if not folder.is_dir():
+        if not _is_folder(folder):
             raise ModelError(
-                f"no model folder at {folder}; wanted a folder with config.json and model.safetensors. "
+                f"no model folder at {str(folder)[:200]}; wanted a folder with config.json and model.safetensors. "
                 "Restore it, or register the model again with its new place."
             )
         return folder
@@ -71,13 +71,22 @@ def cached_model(name: str, environment: Mapping[str, str] = os.environ) -> Path
     repository, _, revision = name.partition("@")
     folder = cache / f"models--{repository.replace('/', '--')}"
     named = folder / "refs" / (revision or "main")
-    commit = named.read_text().strip() if named.is_file() else revision
-    if repository.count("/") != 1 or ".." in name or not commit or not (folder / "snapshots" / commit).is_dir():
+    commit = named.read_text().strip() if _is_folder(folder) and named.is_file() else revision
+    if repository.count("/") != 1 or ".." in name or not commit or not _is_folder(folder / "snapshots" / commit):
+        short = f"hub:{name[:200]}"
         raise ModelError(
-            f"hub:{name} is not in this machine's cache ({cache}), and nothing is fetched unasked; where there is a "
-            f"network, `organism base add hub:{name} --download`, or copy the model's folder here and give its path"
+            f"{short} is not in this machine's cache ({cache}), and nothing is fetched unasked; where there is a "
+            f"network, `organism base add {short} --download`, or copy the model's folder here and give its path"
         )
     return folder / "snapshots" / commit
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that no file system would take is that of none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def utcnow() -> datetime:

@@ -65,7 +65,9 @@ def _docs(_request: Request) -> HTMLResponse:
 
 def _organism_error(_request: Request, error: Any) -> JSONResponse:
     status = 503 if isinstance(error, StoreError) else 409 if isinstance(error, ModelError | RunError) else 422
-    return JSONResponse({"error": str(error)}, status)
+    # A sentence may quote half of a surrogate pair, which no answer can hold.
+    said = str(error).encode("utf-8", "backslashreplace").decode()
+    return JSONResponse({"error": said}, status)
 
 
 def _http_error(request: Request, error: Any) -> JSONResponse:

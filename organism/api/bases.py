@@ -3,18 +3,18 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import JSONResponse
 
 from organism.api.access import KeyRequired
-from organism.api.parts import PartsOf
+from organism.api.parts import Body, PartsOf
 from organism.lm.base_models import BaseCheck, add_base, check_base, read_bases, uri_of
 from organism.wire import plain
 
 router = APIRouter(tags=["optimize"], dependencies=[KeyRequired])
 
 
-class NewBase(BaseModel):
+class NewBase(Body):
     """A base to keep: its address, and what to call it."""
 
     uri: str = Field(min_length=1, max_length=1000)

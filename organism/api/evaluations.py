@@ -3,11 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import JSONResponse
 
 from organism.api.access import KeyRequired, StoreOf
-from organism.api.parts import LoopOf, PartsOf
+from organism.api.parts import Body, LoopOf, PartsOf
 from organism.config import utcnow
 from organism.optimize.evaluation_flow import (
     compare_versions,
@@ -23,7 +23,7 @@ router = APIRouter(tags=["optimize"], dependencies=[KeyRequired])
 Rows = Annotated[int, Query(ge=0, le=1000, description="How many rows to send, the worst regressions first")]
 
 
-class Asked(BaseModel):
+class Asked(Body):
     """Which version to measure, against which other, on whose held-out rows."""
 
     version: str = Field(min_length=1)
@@ -34,13 +34,13 @@ class Asked(BaseModel):
     max_rows: int | None = Field(default=None, ge=1, le=100_000)
 
 
-class Case(BaseModel):
+class Case(Body):
     """One safety case; of each list in must_say one wording must occur, none of must_not_say may."""
 
     name: str
     prompt: str
-    must_say: list[str | list[str]] = []
-    must_not_say: list[str] = []
+    must_say: list[str | list[str]] = Field(default=[])
+    must_not_say: list[str] = Field(default=[])
     is_synthetic: bool = False
 
 

@@ -4,11 +4,18 @@ from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Request
+from pydantic import BaseModel, ConfigDict
 
 from organism.api.access import StoreOf
 from organism.config import DEMO_LOOP, Workspace
 from organism.deploy.serving import DraftServer
 from organism.store.loops import loop_id_of
+
+
+class Body(BaseModel):
+    """What a route takes; a field that it does not know is refused, so that a typing error is not silently left out."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class Parts(NamedTuple):

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import JSONResponse
 
 from organism.api.access import KeyRequired, StoreOf
-from organism.api.parts import LoopOf, PartsOf
+from organism.api.parts import Body, LoopOf, PartsOf
 from organism.config import utcnow
 from organism.digest.votes import MAX_ITEMS, MAX_VOTER, Answer
 from organism.digest.votes_flow import (
@@ -29,7 +29,7 @@ router = APIRouter(tags=["digest"], dependencies=[KeyRequired])
 Voter = Annotated[str, Query(min_length=1, max_length=MAX_VOTER, description="Who votes")]
 
 
-class NewBallot(BaseModel):
+class NewBallot(Body):
     """Which two versions are compared, on how many prompts, and where those come from."""
 
     version: str = Field(min_length=1, max_length=200)
@@ -40,14 +40,14 @@ class NewBallot(BaseModel):
     seed: int | None = Field(default=None, ge=0, lt=2**31)
 
 
-class NewVote(BaseModel):
+class NewVote(Body):
     """One person's word on one item: whether the text that was shown first is better, the second, or neither."""
 
     ballot_id: str = Field(min_length=1, max_length=80)
     item_number: int = Field(ge=0)
     voter: str = Field(min_length=1, max_length=MAX_VOTER)
     chosen: Answer
-    seconds: float | None = Field(default=None, ge=0)
+    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     is_synthetic: bool = False
 
 

@@ -310,7 +310,7 @@ def _items(pairs: pd.DataFrame) -> list[BallotItem]:
 
 
 def _title(name: str | None, version: str, against: str) -> str:
-    title = " ".join((name or f"{version} against {against}").split())
+    title = " ".join((name or "").split()) or f"{version} against {against}"
     if len(title) > MAX_NAME or not title.isprintable():
         raise InputError(f"the name {title[:40]!r}… is too long; give a ballot one line of up to {MAX_NAME} letters")
     return title

@@ -120,7 +120,8 @@ def check_folder(folder: Path, uri: str = "") -> BaseCheck:
     config = _config(folder, problems)
     shapes = _shapes(folder, problems)
     tokens = _tokenizer(folder, problems)
-    text = config.get("text_config") or config
+    nested = config.get("text_config")
+    text = nested if isinstance(nested, dict) and nested else config
     n_vocabulary = text.get("vocab_size")
     if tokens and isinstance(n_vocabulary, int) and max(tokens.values()) >= n_vocabulary:
         problems.append(
@@ -186,6 +187,9 @@ def _config(folder: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(str(error))
         return {}
     names = config.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        problems.append(f"architectures in {folder / 'config.json'} is {names!r:.40} and no list of names; restore it")
+        return {}
     if names and not any(name.endswith(_CAUSAL) for name in names):
         problems.append(f"{names[0]} does not write texts; take a model for causal language modeling")
     if config.get("auto_map"):
@@ -210,7 +214,11 @@ def _tokenizer(folder: Path, problems: list[str]) -> dict[str, int]:
 
 def _template_problems(folder: Path, tokens: Mapping[str, int]) -> Iterator[str]:
     """Whether the chat template frames a prompt, opens the answer, and a text can end."""
-    about = _read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    try:
+        about = _read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    except ModelError as error:
+        yield str(error)
+        return
     end = about.get("eos_token")
     end = end.get("content") if isinstance(end, dict) else end
     if not end:
@@ -275,7 +283,7 @@ def _shapes(folder: Path, problems: list[str]) -> dict[str, Shape]:
     for file in files:
         try:
             shapes |= _header(file)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{file} is cut off or no safetensors file; restore it")
     return shapes
 
@@ -311,7 +319,9 @@ def _text(file: Path) -> str | None:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file} cannot be read ({error}); restore it") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{file} holds no JSON object; restore it")
     return value

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from organism.errors import InputError, ModelError
-from organism.lm.judge import OnJudged, Preference
+from organism.errors import ModelError
+from organism.lm.judge import OnJudged, Preference, endpoint_of
 
 KEY = "ORGANISM_JUDGE_KEY"
 TIMEOUT = 60.0
@@ -50,13 +50,8 @@ class EndpointJudge:
     @classmethod
     def at(cls, address: str) -> "EndpointJudge":
         """The judge at `http://host:port/v1#MODEL`, with the key of ORGANISM_JUDGE_KEY where that is set."""
-        url, _, model = address.partition("#")
-        if not model.strip() or not urlsplit(url).hostname:
-            raise InputError(
-                f"the judge's address {address!r} names no model; write http://HOST:PORT/v1#MODEL, with the model's "
-                "name as the endpoint knows it"
-            )
-        return cls(url, model.strip(), key=os.environ.get(KEY) or None)
+        url, model = endpoint_of(address)
+        return cls(url, model, key=os.environ.get(KEY) or None)
 
     @property
     def name(self) -> str:

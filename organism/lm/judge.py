@@ -6,11 +6,14 @@ A reward model's address is the folder of its adapter (`workspace:runs/RUN/adapt
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from organism.config import Workspace
-from organism.errors import InputError
+from organism.errors import InputError, ModelError
 
+JUDGE_FILE = "judge.json"
 OnJudged = Callable[[int, int], None]
 
 
@@ -42,6 +45,30 @@ class Judge(Protocol):
         on_judged: OnJudged | None = None,
     ) -> list[Preference]:
         """The better text of every row, in their order; on_judged is told (rows judged, rows in all)."""
+
+
+def endpoint_of(address: str) -> tuple[str, str]:
+    """The URL and the model of `http://HOST:PORT/v1#MODEL`; raises InputError when the address names no such."""
+    url, _, model = address.partition("#")
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname and model.strip() and (parts.port or 0) >= 0)
+    except ValueError:  # a port that is no number, an open bracket
+        is_whole = False
+    if not is_whole or any(letter.isspace() or not letter.isprintable() for letter in url):
+        raise InputError(
+            f"the judge's address {address!r:.200} names no model; write http://HOST:PORT/v1#MODEL, with the model's "
+            "name as the endpoint knows it"
+        )
+    return url, model.strip()
+
+
+def require_judge_folder(folder: Path) -> None:
+    """Raise ModelError unless a run of the recipe reward_model left this folder."""
+    if not (folder / JUDGE_FILE).is_file():
+        raise ModelError(
+            f"{folder} is no judge: it has no {JUDGE_FILE}. Name the adapter of a run of the recipe reward_model."
+        )
 
 
 def judge_of(address: str, workspace: Workspace) -> Judge:

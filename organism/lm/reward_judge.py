@@ -14,9 +14,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from organism.config import Workspace
 from organism.errors import ModelError
-from organism.lm.judge import OnJudged, Preference
+from organism.lm.judge import JUDGE_FILE, OnJudged, Preference, require_judge_folder
 
-JUDGE_FILE = "judge.json"
 BATCH = 16
 
 
@@ -66,12 +65,8 @@ class RewardModelJudge:
     @classmethod
     def from_folder(cls, folder: Path, workspace: Workspace) -> "RewardModelJudge":
         """The judge of an adapter folder that a run of the recipe reward_model left; ModelError for any other."""
-        file = folder / JUDGE_FILE
-        if not file.is_file():
-            raise ModelError(
-                f"{folder} is no judge: it has no {JUDGE_FILE}. Name the adapter of a run of the recipe reward_model."
-            )
-        about = json.loads(file.read_text(encoding="utf-8"))
+        require_judge_folder(folder)
+        about = json.loads((folder / JUDGE_FILE).read_text(encoding="utf-8"))
         model, tokenizer = load_classifier(workspace.locate(about["base"]))
         from peft import PeftModel  # a second of imports that only adapters need
 

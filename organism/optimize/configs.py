@@ -3,7 +3,6 @@
 Learning rates suit the shipped four-million-parameter base; take 1e-4 to 2e-4 for a model of a billion and more.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self, get_args
@@ -80,8 +79,9 @@ class TrainingConfig:
                 raise DesignError(f"{field.name} is {getattr(self, field.name)!r}; give {wanted}")
         for name, (low, high) in self.BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and low <= value <= high):
-                raise DesignError(f"{name} is {value!r}; give a number from {low} to {high}")
+            # A comparison is false for NaN, and exact for a whole number that no float can hold.
+            if value is not None and not low <= value <= high:
+                raise DesignError(f"{name} is {value!r:.40}; give a number from {low} to {high}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from organism.optimize.configs import EvaluateConfig
 from organism.optimize.contamination import contamination, nearness
 from organism.optimize.figures import more_figures, summarize
 from organism.optimize.flow import named, queue_run, read_heldout, require_model, safety_lines
+from organism.optimize.judges import judge_address, require_judge
 from organism.optimize.paired import agreement, worst_first
 from organism.optimize.runs import Example
 from organism.records import DatasetKind, ModelVersion, Recipe, Role, RunStatus, new_id
@@ -28,7 +29,7 @@ from organism.store.evaluations import (
     read_results,
     read_segments,
 )
-from organism.store.model_versions import ensure_base, read_version, read_versions, version_by_name
+from organism.store.model_versions import ensure_base, read_version, version_by_name
 from organism.store.training_runs import TrainingRun, read_dataset_header
 
 __all__ = [
@@ -100,6 +101,7 @@ def start_evaluation(
         eval_rows=max_rows,
     )
     config.check()
+    require_judge(workspace, config.judge)
     run = TrainingRun(
         run_id=new_id(now),
         loop_id=loop_id,
@@ -156,23 +158,6 @@ def evaluate_by_name(
         max_rows=max_rows,
         now=now,
     )
-
-
-def judge_address(store: Store, loop_id: str, judge: str) -> str:
-    """The address of a judge: that of the version of this name, else the text itself; empty for none.
-
-    Raises DesignError for a version that writes.
-    """
-    known = read_versions(store, loop_id).set_index("name")
-    if judge not in known.index:
-        return judge.strip()
-    version = known.loc[judge]
-    if version["role"] != Role.JUDGE:
-        raise DesignError(
-            f"version '{judge}' writes drafts and judges none; train a judge with the recipe reward_model, or give an "
-            "endpoint as http://HOST/v1#MODEL"
-        )
-    return str(version["adapter_path"])
 
 
 def heldout_set_of(store: Store, loop_id: str, version: ModelVersion) -> str:

@@ -19,7 +19,7 @@ from organism.optimize.catalog import RECIPES, kind_of
 from organism.optimize.configs import SftConfig, TrainingConfig, config_of
 from organism.optimize.controls import log_tail, pause_run, refuse_twin, resume_run, stop_run
 from organism.optimize.estimate import Estimate, estimate, estimate_ahead, note_foreseen
-from organism.optimize.judges import with_judge
+from organism.optimize.judges import require_judge, with_judge
 from organism.optimize.run_settings import RunSettings, read_cap, read_run_settings, set_cap, set_price
 from organism.optimize.runs import (
     FINISHED,
@@ -116,6 +116,7 @@ def start_run(
     """
     config.check()
     config = with_judge(store, loop_id, config)
+    require_judge(workspace, getattr(config, "judge", ""))
     require_model(workspace.locate(config.base))
     header = read_dataset_header(store, dataset_id)
     _require_kind(header, recipe)
@@ -254,6 +255,9 @@ def _rows(store: Store, dataset_id: str, split: str) -> Iterator[Any]:
     return read_dataset_rows(store, dataset_id, split).itertuples(index=False)
 
 
+_MEASURED = frozenset({"base", "version", "against", "judge"})
+
+
 def clone_run(
     store: Store,
     workspace: Workspace,
@@ -270,9 +274,15 @@ def clone_run(
     """
     run, folder = read_run(store, run_id), RunFolder(workspace.runs / run_id)
     recipe = Recipe(run.recipe)
+    if recipe is Recipe.EVALUATE and (fixed := sorted(set(changes) & _MEASURED)):
+        raise DesignError(
+            f"an evaluation measures the versions that it was started with, so a clone cannot change {fixed[0]}; "
+            "start another evaluation"
+        )
     config = config_of(recipe, {**run.config, **changes})
     config.check()
     config = with_judge(store, run.loop_id, config)
+    require_judge(workspace, getattr(config, "judge", ""))
     require_model(workspace.locate(config.base))
     if not (folder.path / "config.json").is_file():
         raise RunError(f"the folder {folder.path} of this run is gone; start a new run on the same training set")

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from organism.config import Workspace
 from organism.errors import DesignError
+from organism.lm.judge import endpoint_of, require_judge_folder
 from organism.optimize.configs import GrpoConfig, RlaifConfig, TrainingConfig
 from organism.records import ModelVersion, Role
 from organism.store.database import Store
@@ -24,16 +26,29 @@ def judge_address(store: Store, loop_id: str, named: str) -> str:
     return _address(version_by_name(store, loop_id, name))
 
 
+def require_judge(workspace: Workspace, address: str) -> None:
+    """Raise InputError for an address that names no model of an endpoint, ModelError for a folder that is no judge.
+
+    Whether an endpoint answers is not asked: it may be started later.
+    """
+    if address.startswith(("http://", "https://")):
+        endpoint_of(address)
+    elif address:
+        require_judge_folder(workspace.locate(address))
+
+
 def with_judge(store: Store, loop_id: str, config: TrainingConfig) -> TrainingConfig:
     """The settings with the address of the judge that they name; rlaif takes the loop's newest where none is named.
 
-    Raises DesignError when rlaif names no judge and the loop has none.
+    Raises DesignError when rlaif names no judge and the loop has none, or grpo an endpoint.
     """
     if not isinstance(config, RlaifConfig | GrpoConfig):
         return config
     named = judge_address(store, loop_id, config.judge)
     if not named and isinstance(config, RlaifConfig):
         named = _address(newest_judge(store, loop_id))
+    if isinstance(config, GrpoConfig) and named.startswith(("http://", "https://")):
+        raise DesignError("grpo grades every draft it samples; name a reward model as its judge, not an endpoint")
     return replace(config, judge=named)
 
 

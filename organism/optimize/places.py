@@ -20,7 +20,7 @@ from organism.records import RunStatus
 
 LOCAL = "local"
 RAY_ADDRESS = "RAY_ADDRESS"
-_SEVERAL = re.compile(r"local:(\d+)")
+_SEVERAL = re.compile(r"local:(\d{1,6})")
 _RAY = re.compile(r"ray://[^\s/:]+(:\d+)?")
 
 
@@ -46,9 +46,14 @@ def _require_known(place: str) -> None:
     if several := _SEVERAL.fullmatch(place):
         if int(several[1]) < 2:
             raise DesignError(f"place '{place}' asks for fewer than two processes; give local, or local:2 for two")
+        most = max(2, os.cpu_count() or 2)
+        if int(several[1]) > most:
+            raise DesignError(
+                f"place '{place}' asks for more processes than this machine has cores; give at most {most}"
+            )
     elif not _RAY.fullmatch(place):
         raise DesignError(
-            f"nobody knows the place '{place}'; give local, local:2 (two processes under accelerate), "
+            f"nobody knows the place {place!r:.80}; give local, local:2 (two processes under accelerate), "
             "or the cluster's ray://HOST:10001"
         )
     elif find_spec("ray") is None:

@@ -112,7 +112,8 @@ class Reporter(TrainerCallback):
     def _fail(self, control: TrainerControl, what: str) -> None:
         self.failure = (
             f"{what}, which is no usable number, so training stopped and kept its last good checkpoint; "
-            "lower the learning rate, or look for empty texts in the training set"
+            "lower the learning rate, look for empty texts in the training set, or restore the base where it was so "
+            "from the first step on"
         )
         control.should_training_stop = True
         control.should_save = control.should_evaluate = False

@@ -79,7 +79,7 @@ def _file(workspace: Workspace) -> Path:
 def _cap(value: Any, where: str) -> int:
     number = _number(value)
     if number is None or number != int(number) or not 1 <= number <= MOST_RUNS:
-        raise DesignError(f"{where} asks for {value!r} runs at once; give a whole number from 1 to {MOST_RUNS}")
+        raise DesignError(f"{where} asks for {value!r:.40} runs at once; give a whole number from 1 to {MOST_RUNS}")
     return int(number)
 
 
@@ -88,13 +88,13 @@ def _price(value: Any, where: str) -> float | None:
         return None
     number = _number(value)
     if number is None or not 0 <= number <= DEAREST:
-        raise DesignError(f"{where} says {value!r} dollars an hour; give a number from 0 to {DEAREST:g}")
+        raise DesignError(f"{where} says {value!r:.40} dollars an hour; give a number from 0 to {DEAREST:g}")
     return number
 
 
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and not isinstance(value, bool) else None

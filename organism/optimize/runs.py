@@ -12,6 +12,7 @@ stop                                            please stop; with the word "paus
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -285,6 +286,17 @@ def why_the_disk(error: OSError, folder: Path) -> str:
             "free some space, then resume the run: what was saved is kept"
         )
     return f"{error.filename or folder}: {error.strerror or error}. Mend that, then resume the run."
+
+
+def disk_error_in(error: BaseException) -> OSError | None:
+    """The failed write or read behind an error of a library that raises its own kind; None for any other error."""
+    if isinstance(error, OSError):
+        return error
+    if told := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors and tokenizers, as Rust says it
+        return OSError(int(told[1]), os.strerror(int(told[1])))
+    if "PytorchStreamWriter failed writing" in str(error):  # torch.save keeps the reason to itself
+        return OSError(errno.EIO, "a checkpoint could not be written; is the disk full?")
+    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

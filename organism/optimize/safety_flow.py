@@ -60,4 +60,5 @@ def _list(number: int, line: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    # Half of a surrogate pair is a string in Python and a text nowhere else.
+    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= sign <= "\udfff" for sign in value)

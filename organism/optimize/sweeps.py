@@ -32,9 +32,16 @@ class Cut:
         return ", ".join(said) or "all answers"
 
     def check(self) -> None:
-        """Raise InputError for a setting that no cut has."""
+        """Raise InputError for a setting that no cut has, or one that could not even be said."""
         if unknown := sorted(set(self.settings) - set(CUT_SETTINGS)):
             raise InputError(f"a data cut has no setting {unknown[0]!r}; there are: {', '.join(CUT_SETTINGS)}")
+        least = self.settings.get("min_reward", 0)
+        if not isinstance(least, int | float) or isinstance(least, bool) or not 0 <= least <= 1:
+            raise InputError(f"min_reward is {least!r:.40}; give a number from 0 to 1")
+        for name in LISTS:
+            words = self.settings.get(name, ())
+            if not isinstance(words, str | list | tuple) or not all(isinstance(word, str) for word in words):
+                raise InputError(f"{name} is {words!r:.40}; give a word or a list of words")
 
 
 class Track(NamedTuple):

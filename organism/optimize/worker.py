@@ -20,7 +20,16 @@ from organism.config import Workspace
 from organism.errors import OrganismError
 from organism.optimize.drops import Reason, in_words
 from organism.optimize.processes import count, is_first, require_together
-from organism.optimize.runs import RunFolder, Status, append_line, keep_lines, why_the_disk, why_the_memory, write_json
+from organism.optimize.runs import (
+    RunFolder,
+    Status,
+    append_line,
+    disk_error_in,
+    keep_lines,
+    why_the_disk,
+    why_the_memory,
+    write_json,
+)
 from organism.records import Recipe, RunStatus
 
 ENVIRONMENT = {
@@ -174,11 +183,13 @@ def main(folder: Path) -> int:
     except OrganismError as error:
         worker.say(state=RunStatus.FAILED, message=str(error))
         return 1
-    except OSError as error:
-        worker.say(state=RunStatus.FAILED, message=why_the_disk(error, worker.run.path))
-        raise
     except Exception as error:
-        told = why_the_memory(error, worker.run) or f"{type(error).__name__}: {error}. The whole story is in log.txt."
+        disk = disk_error_in(error)
+        told = (
+            (disk and why_the_disk(disk, worker.run.path))
+            or why_the_memory(error, worker.run)
+            or f"{type(error).__name__}: {error}. The whole story is in log.txt."
+        )
         worker.say(state=RunStatus.FAILED, message=told)
         raise
     return 0

@@ -17,8 +17,8 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from organism.config import Workspace
-from organism.lm.judge import Preference
-from organism.lm.reward_judge import JUDGE_FILE, RewardModelJudge, load_classifier, rewards_of
+from organism.lm.judge import JUDGE_FILE, Preference
+from organism.lm.reward_judge import RewardModelJudge, load_classifier, rewards_of
 from organism.optimize.agreement import agreement, longer_is_chosen
 from organism.optimize.configs import RewardModelConfig, TrainingConfig
 from organism.optimize.drops import sift, why_dropped

@@ -19,6 +19,8 @@ from organism.store.database import Store
 from tests.organism.conftest import Events
 from tests.organism.optimize.measured_clinic import HELDOUT, Clinic
 
+JSON = {"content-type": "application/json"}
+
 
 @pytest.fixture
 def clinic(store: Store, events: Events, tiny_base: Path) -> Clinic:
@@ -59,6 +61,9 @@ def test_an_evaluation_is_queued_as_a_run(http: httpx.Client, clinic: Clinic) ->
         ({"version": "nobody"}, "no model version is named 'nobody'"),
         ({"version": "base"}, "is a base itself"),
         ({"version": "notes-1", "max_rows": 0}, "max_rows"),
+        ({"version": "notes-1", "max_row": 5}, "max_row: extra inputs are not permitted"),
+        ({"version": "notes-1", "judge": "http://host"}, "names no model; write http://HOST:PORT/v1#MODEL"),
+        ({"version": "notes-1", "judge": "nobody"}, "no model version is named 'nobody'"),
         ({}, "version: field required"),
     ],
 )
@@ -95,5 +100,8 @@ def test_safety_cases_come_and_go(http: httpx.Client) -> None:
     assert kept["must_say"] == [["5 mg"], ["a", "b"]]
     assert http.delete(f"/safety-cases/{kept['case_id']}").json()["removed"] is True
     assert http.get("/safety-cases").json()["safety_cases"] == []
+    half_a_letter = b'[{"name": "a", "prompt": "b", "must_say": [["\\ud800"]]}]'
+    half = http.post("/safety-cases", content=half_a_letter, headers=JSON)
+    assert (half.status_code, "must_say takes words" in half.json()["error"]) == (422, True)
     refused = http.post("/safety-cases", json=[case, {**case, "must_say": []}])
     assert (refused.status_code, "case 2 asks for nothing" in refused.json()["error"]) == (422, True)

@@ -96,9 +96,9 @@ def test_a_run_is_paused_resumed_stopped_cloned_and_tried_again(http, tiny_base,
     assert state() == "paused"
     assert http.post(f"/runs/{run_id}/resume").json()["status"] == "queued"
     assert state() == "queued"
-    cloned = http.post(f"/runs/{run_id}/clone", json={"config": {"epochs": 1}, "name": "short"}).json()
+    cloned = http.post(f"/runs/{run_id}/clone", json={"config": {"epochs": 3}, "name": "short"}).json()
     clone = http.get(f"/runs/{cloned['run_id']}").json()
-    assert (clone["parent_run_id"], clone["name"], clone["config"]["epochs"]) == (run_id, "short", 1)
+    assert (clone["parent_run_id"], clone["name"], clone["config"]["epochs"]) == (run_id, "short", 3)
     assert http.post(f"/runs/{run_id}/retry").status_code == 422
     http.post(f"/runs/{run_id}/stop")
     assert state() == "stopped"
@@ -194,3 +194,20 @@ def test_a_model_folder_without_a_tokenizer_is_refused(http, tiny_base, tmp_path
         refused = http.post(path, json={"config": {"base": str(half)}})
         assert refused.status_code == 409
         assert "tokenizer.json" in refused.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (f'{{"epochs": {10**400}}}', "epochs is 1000"),
+        (f'{{"base": "{"z" * 5000}"}}', "no model folder at zzz"),
+        ('{"base": "\\ud800"}', r"no model folder at \ud800"),
+    ],
+)
+def test_what_no_machine_can_hold_is_a_short_sentence(http, config, said):
+    body = f'{{"config": {config}}}'.encode()
+    for path in ("/runs", "/runs/estimate"):
+        refused = http.post(path, content=body, headers={"content-type": "application/json"})
+        assert refused.status_code in (409, 422)
+        assert said in refused.json()["error"]
+        assert len(refused.text) < 600

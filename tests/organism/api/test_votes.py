@@ -51,6 +51,7 @@ def test_people_vote_and_the_names_are_said_at_the_end(http: TestClient) -> None
     [
         ("/ballots", {"version": "tuned-9"}, "known versions: base, tuned-1"),
         ("/ballots", {"version": "tuned-1", "n_items": 0}, "n_items: input should be greater"),
+        ("/ballots", {"version": "tuned-1", "n_item": 3}, "n_item: extra inputs are not permitted"),
         ("/votes", {"ballot_id": "x", "item_number": 0, "voter": "ann", "chosen": "left"}, "chosen: input should be"),
         ("/votes", {"ballot_id": "x", "item_number": 0, "voter": "ann", "chosen": "tie"}, "no ballot has the id 'x'"),
     ],

@@ -189,6 +189,11 @@ def test_a_vote_that_is_none_is_one_sentence(store: Store, judged: Events, chang
     assert read_votes(store, ballot_id).empty
 
 
+def test_a_name_of_spaces_is_none(store: Store, judged: Events) -> None:
+    made = open_ballot(store, judged.loop_id, version="tuned-1", name="   ", now=NOW)
+    assert made.name == "tuned-1 against base"
+
+
 def test_an_unknown_ballot_or_version_is_named(store: Store, judged: Events) -> None:
     with pytest.raises(InputError, match="no ballot has the id 'nowhere'"):
         next_item(store, "nowhere", "ann")

@@ -65,6 +65,26 @@ def _with_garbled_config(base: Path) -> str:
     return "config.json cannot be read"
 
 
+def _with_a_list_for_a_config(base: Path) -> str:
+    (base / "config.json").write_text("[]")
+    return "config.json holds no JSON object"
+
+
+def _with_a_word_for_architectures(base: Path) -> str:
+    _change(base / "config.json", architectures={"a": 1})
+    return "no list of names"
+
+
+def _with_a_list_for_its_weights(base: Path) -> str:
+    (base / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"[]")
+    return "no safetensors file"
+
+
+def _with_garbled_words_about_its_tokenizer(base: Path) -> str:
+    (base / "tokenizer_config.json").write_text("[")
+    return "tokenizer_config.json cannot be read"
+
+
 def _that_classifies(base: Path) -> str:
     _change(base / "config.json", architectures=["BertForSequenceClassification"])
     return "BertForSequenceClassification does not write texts"
@@ -158,6 +178,13 @@ def test_a_model_of_the_hub_is_found_in_this_machines_cache_and_never_fetched(
     assert uri_of(place, "tiny") == "hub:acme/tiny"
     with pytest.raises(ModelError, match="not in this machine's cache"):
         place.locate("hub:../../etc")
+
+
+@pytest.mark.parametrize("uri", ["z" * 5000, "hub:a/" + "z" * 5000, "hub:a/b@" + "z" * 5000, "workspace:\0"])
+def test_an_address_that_no_file_system_takes_is_that_of_no_model(place: Workspace, uri: str) -> None:
+    with pytest.raises(ModelError, match=r"no model folder at|is not in this machine's cache") as caught:
+        place.locate(uri)
+    assert len(str(caught.value)) < 1000
 
 
 def test_an_adapter_fits_the_base_that_it_was_trained_on_and_no_other(base: Path, tmp_path: Path) -> None:

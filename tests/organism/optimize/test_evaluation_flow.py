@@ -24,6 +24,7 @@ from organism.store.database import Store
 from organism.store.evaluations import read_evaluation, read_results
 from organism.store.loops import ensure_loop
 from organism.store.model_versions import version_by_name
+from organism.store.votes import read_paired_drafts
 from tests.organism.conftest import Events
 from tests.organism.optimize.measured_clinic import HELDOUT, NOW, Clinic
 
@@ -165,6 +166,8 @@ def test_what_people_chose_from_for_a_judge_is_no_draft_of_its_base(store: Store
     assert (found.figures["n_rows"], found.figures["after"]) == (HELDOUT, 1.0)
     with pytest.raises(DesignError, match="have drafted no held-out row in common"):
         compare_versions(store, clinic.loop_id, "judge-1", "notes-1")
+    assert read_paired_drafts(store, clinic.base_id, judge).empty
+    assert len(read_paired_drafts(store, clinic.base_id, clinic.tuned_id)) == HELDOUT
 
 
 def test_rows_keep_their_interaction(store: Store, clinic: Clinic) -> None:

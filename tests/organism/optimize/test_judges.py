@@ -1,15 +1,17 @@
 """Which judge a run asks: by name, by address, the loop's newest; and how far a judge agrees with people."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from organism.config import Workspace
 from organism.deploy.flow import register_version
-from organism.errors import DesignError, InputError
+from organism.errors import DesignError, InputError, ModelError
 from organism.lm.judge import Preference
 from organism.optimize.agreement import agreement, longer_is_chosen, prefer_by_length
 from organism.optimize.configs import GrpoConfig, RlaifConfig, SftConfig
-from organism.optimize.judges import judge_address, with_judge
+from organism.optimize.judges import judge_address, require_judge, with_judge
 from organism.optimize.runs import Pair
 from organism.records import Role
 from organism.store.database import Store
@@ -49,6 +51,29 @@ def test_addresses_stay_as_they_are_and_a_loop_without_a_judge_says_how_to_get_o
         assert judge_address(store, loop_id, address) == address
     with pytest.raises(DesignError, match="rlaif needs a judge, and this loop has none: train one"):
         with_judge(store, loop_id, RlaifConfig())
+
+
+@pytest.mark.parametrize(
+    "address", ["http://", "http://host", "http://host/v1#", "http://host:port/v1#m", "http://[::1#m", "http://a b#m"]
+)
+def test_an_endpoint_without_a_host_or_a_model_is_refused_before_the_start(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InputError, match="names no model; write http://HOST:PORT/v1#MODEL"):
+        require_judge(Workspace(tmp_path), address)
+
+
+def test_a_folder_that_is_no_judge_is_refused_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    with pytest.raises(ModelError, match=r"is no judge: it has no judge\.json"):
+        require_judge(Workspace(tmp_path), "workspace:adapter")
+    with pytest.raises(ModelError, match="no model folder at"):
+        require_judge(Workspace(tmp_path), "workspace:nowhere")
+    require_judge(Workspace(tmp_path), "http://127.0.0.1:9/v1#m")
+    require_judge(Workspace(tmp_path), "")
+
+
+def test_grpo_asks_no_endpoint(store: Store, loop_id: str) -> None:
+    with pytest.raises(DesignError, match="name a reward model as its judge, not an endpoint"):
+        with_judge(store, loop_id, GrpoConfig(judge="http://127.0.0.1:9/v1#m"))
 
 
 def test_agreement_counts_ties_half_and_stands_beside_length_alone() -> None:

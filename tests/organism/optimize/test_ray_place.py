@@ -150,6 +150,10 @@ def test_places_are_named_and_unknown_ones_are_refused() -> None:
     for wrong, said in (("mars", "nobody knows"), ("local:0", "fewer than two processes"), ("ray", "RAY_ADDRESS")):
         with pytest.raises(DesignError, match=said):
             place_of(wrong, {})
+    with pytest.raises(DesignError, match="more processes than this machine has cores; give at most"):
+        place_of("local:99999", {})
+    with pytest.raises(DesignError, match="nobody knows the place"):
+        place_of("local:" + "9" * 5000, {})
 
 
 @needs_ray

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from organism.errors import DesignError, RunError
 from organism.optimize.configs import SftConfig
@@ -14,6 +15,7 @@ from organism.optimize.runs import (
     RunFolder,
     Status,
     append_line,
+    disk_error_in,
     make_run_folder,
     read_lines,
     training_steps,
@@ -82,9 +84,30 @@ def test_a_full_disk_is_called_a_full_disk(tmp_path: Path) -> None:
     assert "No such file" in why_the_disk(caught.value, tmp_path)
 
 
+def test_a_full_disk_is_known_through_the_libraries_that_write_checkpoints(tmp_path: Path) -> None:
+    full = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    error = disk_error_in(full)
+    assert error is not None
+    assert "is full" in why_the_disk(error, tmp_path)
+    torch_says = RuntimeError(
+        "[enforce fail at inline_container.cc:664] . PytorchStreamWriter failed writing file data/0"
+    )
+    error = disk_error_in(torch_says)
+    assert error is not None
+    assert "is the disk full?" in why_the_disk(error, tmp_path)
+    assert disk_error_in(ValueError("nothing of the kind")) is None
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 0), ("learning_rate", 1.0), ("replay_share", 1.0), ("batch_size", -1), ("lora_r", float("nan"))],
+    [
+        ("epochs", 0),
+        ("learning_rate", 1.0),
+        ("replay_share", 1.0),
+        ("batch_size", -1),
+        ("lora_r", float("nan")),
+        ("seed", 10**400),
+    ],
 )
 def test_a_setting_that_cannot_work_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(DesignError, match=name):
