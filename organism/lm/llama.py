@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from transformers import PreTrainedModel
 
+# Matrices this small want one thread: two of OpenBLAS take ten times as long, spinning while they wait for each other.
+ONE_THREAD = ThreadpoolController().select(internal_api="openblas")
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 QUERY_BLOCK = 128
@@ -72,6 +75,7 @@ class Llama:
         shape = (len(self.layers), n_rows, self.n_kept, n_positions, self.head_size)
         return Cache(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
+    @ONE_THREAD.wrap(limits=1, user_api="blas")
     def read_prompt(self, ids: Ints, cache: Cache, row: int) -> Floats:
         """Logits (vocabulary,) after these tokens (n,), whose keys and values fill one row of the cache from 0 on."""
         n = len(ids)
@@ -85,6 +89,7 @@ class Llama:
             x = self._onward(x, self._look_back(query, keys, values), layer)
         return self._logits(x)[0]
 
+    @ONE_THREAD.wrap(limits=1, user_api="blas")
     def read_tokens(self, tokens: Ints, lengths: Ints, cache: Cache) -> Floats:
         """Logits (rows, vocabulary) after one more token (rows,) in each of the cache's first rows.
 
