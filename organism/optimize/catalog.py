@@ -86,8 +86,8 @@ SFT = RecipeCard(
     knobs=(PASSES, RATE, CAPACITY, REPLAY),
     presets={
         Preset.QUICK: Sizing(400, 60, {"epochs": 1, "batch_size": 8}),
-        Preset.SOLID: Sizing(400, 300, {}),
-        Preset.CAREFUL: Sizing(1000, 300, {"epochs": 4, "replay_share": 0.2, "patience": 3}),
+        Preset.SOLID: Sizing(1000, 300, {"epochs": 1, "batch_size": 8}),
+        Preset.CAREFUL: Sizing(2000, 300, {"epochs": 2, "batch_size": 8, "learning_rate": 2e-3, "patience": 5}),
     },
 )
 
@@ -111,8 +111,8 @@ WEIGHTED = RecipeCard(
     knobs=(SHARPNESS, PASSES, RATE, REPLAY),
     presets={
         Preset.QUICK: Sizing(400, 60, {"epochs": 1, "batch_size": 8}),
-        Preset.SOLID: Sizing(400, 300, {}),
-        Preset.CAREFUL: Sizing(1000, 300, {"epochs": 4, "replay_share": 0.2, "patience": 3}),
+        Preset.SOLID: Sizing(1000, 300, {"epochs": 1, "batch_size": 8}),
+        Preset.CAREFUL: Sizing(2000, 300, {"epochs": 2, "batch_size": 8, "learning_rate": 2e-3, "patience": 5}),
     },
 )
 
@@ -142,11 +142,14 @@ DPO = RecipeCard(
     makes=Role.WRITER,
     knobs=(PASSES, RATE, CAPACITY, BETA, IMITATION),
     presets={
-        Preset.QUICK: Sizing(100, 60, {"epochs": 1}),
-        Preset.SOLID: Sizing(400, 300, {"epochs": 1}),
+        Preset.QUICK: Sizing(100, 60, {"epochs": 2, "learning_rate": 2e-3}),
+        Preset.SOLID: Sizing(400, 300, {"epochs": 1, "learning_rate": 2e-3}),
         Preset.CAREFUL: Sizing(1000, 300, {"epochs": 2}),
     },
 )
+
+GENTLE_ON_REJECTS = {"epochs": 1, "batch_size": 8, "undesirable_share": 0.3}
+"""A rejected note is right but for a word or two, and KTO pushes all of it down."""
 
 KTO = RecipeCard(
     recipe=Recipe.KTO,
@@ -158,9 +161,9 @@ KTO = RecipeCard(
     makes=Role.WRITER,
     knobs=(PASSES, RATE, CAPACITY, BETA, UNDESIRABLE),
     presets={
-        Preset.QUICK: Sizing(200, 60, {"epochs": 1}),
-        Preset.SOLID: Sizing(800, 300, {"epochs": 1}),
-        Preset.CAREFUL: Sizing(2000, 300, {"epochs": 2}),
+        Preset.QUICK: Sizing(200, 60, {**GENTLE_ON_REJECTS, "learning_rate": 2e-3}),
+        Preset.SOLID: Sizing(800, 300, {**GENTLE_ON_REJECTS, "learning_rate": 2e-3}),
+        Preset.CAREFUL: Sizing(2000, 300, {**GENTLE_ON_REJECTS, "epochs": 2}),
     },
 )
 
