@@ -87,7 +87,9 @@ def settle(where: Machine) -> None:
 
 
 def memory_mb() -> float:
-    """What this process holds now: of the accelerator's memory where it trains there, else resident, in MiB."""
+    """What this process holds, in MiB: on an NVIDIA card the most it held so far there, on Apple's chip what it holds
+    there now, else what is resident now.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     if torch.backends.mps.is_available():

@@ -167,7 +167,8 @@ def read_paired_drafts(store: Store, version_a_id: str, version_b_id: str) -> pd
     """What two versions wrote of the same held-out prompts, from their evaluations; empty where there are none.
 
     Columns: eval_run_id, interaction_id (None where unknown), user_key, prompt, text_a, text_b, final_text. The latest
-    evaluation of one against the other counts; without any, the latest of each, joined by prompt and user.
+    evaluation of one against the other counts; without any, the latest of each, joined by prompt and user. A judge
+    wrote nothing: what its evaluation holds are texts that people chose from.
     """
     return store.frame(
         """
@@ -176,6 +177,7 @@ def read_paired_drafts(store: Store, version_a_id: str, version_b_id: str) -> pd
                 row_number() OVER (PARTITION BY model_version_id ORDER BY created_at DESC, rowid DESC) AS newness,
                 (model_version_id, baseline_version_id) IN (($1, $2), ($2, $1)) AS is_duel, created_at
             FROM eval_runs WHERE model_version_id IN ($1, $2)
+                AND model_version_id NOT IN (SELECT v.model_version_id FROM model_versions v WHERE v.role = 'judge')
         ), duel AS (SELECT * FROM judged WHERE is_duel ORDER BY created_at DESC, eval_run_id DESC LIMIT 1),
         written AS (
             SELECT r.eval_run_id, d.dataset_id, r.row_number, r.interaction_id, r.user_key, r.prompt, r.final_text,
