@@ -20,7 +20,7 @@ from organism.digest.votes import (
     tally,
 )
 from organism.errors import DesignError, InputError
-from organism.records import ModelVersion, new_id
+from organism.records import ModelVersion, Role, new_id
 from organism.store.database import Cursor, Store
 from organism.store.model_versions import version_by_name
 from organism.store.votes import (
@@ -112,13 +112,15 @@ def open_ballot(
     """Freeze a blind ballot of two versions: prompts drawn by the seed, both texts, in no particular order.
 
     `write` drafts recent prompts; the evaluation's need none. Raises InputError for an unknown version or a number of
-    prompts out of range, DesignError when there is nothing to compare.
+    prompts out of range, DesignError for a judge, or when there is nothing to compare.
     """
     if not 1 <= n_items <= MAX_ITEMS:
         raise InputError(f"a ballot of {n_items} prompts is out of range; give 1 to {MAX_ITEMS}")
     if version == against:
         raise InputError(f"{version!r} is on both sides; compare two different versions")
     sides = [version_by_name(store, loop_id, asked) for asked in (against, version)]
+    if judges := [side.name for side in sides if side.role is Role.JUDGE]:
+        raise DesignError(f"version '{judges[0]}' is a judge and writes no drafts; compare two versions that write")
     drawn_by = random.SystemRandom().randrange(2**31) if seed is None else seed
     rng = random.Random(drawn_by)
     if source is BallotSource.EVALUATION:

@@ -14,6 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from organism.config import Workspace
 from organism.errors import ModelError
+from organism.lm.framing import framed
 from organism.lm.judge import JUDGE_FILE, OnJudged, Preference, require_judge_folder
 
 BATCH = 16
@@ -133,13 +134,7 @@ class RewardModelJudge:
         return found
 
     def _encoded(self, prompts: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
-        heads = [
-            self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-            )
-            for prompt in prompts
-        ]
-        starts = self._tokenizer(heads, add_special_tokens=False).input_ids
+        starts = self._tokenizer(framed(prompts, self._tokenizer), add_special_tokens=False).input_ids
         ends = self._tokenizer(list(texts), add_special_tokens=False).input_ids
         return [[*start, *end, self._tokenizer.eos_token_id] for start, end in zip(starts, ends, strict=True)]
 

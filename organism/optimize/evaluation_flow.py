@@ -214,7 +214,7 @@ def compare_versions(store: Store, loop_id: str, version: str, against: str) -> 
     if ids[version] == ids[against]:
         raise DesignError(f"version '{version}' is compared with itself; name another one")
     new, old = (_by_row(read_drafts(store, loop_id, ids[name])) for name in (version, against))
-    shared = sorted(new.keys() & old.keys())
+    shared = sorted(key for key in new.keys() & old.keys() if _asked(new[key]) == _asked(old[key]))
     if not shared:
         raise DesignError(
             f"'{version}' and '{against}' have drafted no held-out row in common; "
@@ -278,6 +278,11 @@ Key = tuple[str, str, str]
 
 def _by_row(drafts: pd.DataFrame) -> dict[Key, dict[str, Any]]:
     return {(row["user_key"], row["prompt"], row["final_text"]): row for row in drafts.to_dict("records")}
+
+
+def _asked(row: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """The facts that the draft was checked for; a set that was frozen anew may ask for others."""
+    return [(fact["kind"], fact["any_of"]) for fact in json.loads(row["measures"])["facts"]]
 
 
 def _paired(key: Key, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

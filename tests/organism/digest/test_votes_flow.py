@@ -17,7 +17,7 @@ from organism.digest.votes_flow import (
     read_tally,
 )
 from organism.errors import DesignError, InputError
-from organism.records import ModelVersion, new_id
+from organism.records import ModelVersion, Role, new_id
 from organism.store.database import Store
 from organism.store.evaluations import EvalRun, insert_evaluation
 from organism.store.model_versions import insert_version
@@ -28,7 +28,7 @@ NOW = datetime(2026, 11, 20, 9)
 N_ROWS = 14
 
 
-def version(store: Store, loop_id: str, name: str, *, tuned: bool = True) -> ModelVersion:
+def version(store: Store, loop_id: str, name: str, *, tuned: bool = True, role: Role = Role.WRITER) -> ModelVersion:
     made = ModelVersion(
         model_version_id=f"id of {name}",
         loop_id=loop_id,
@@ -39,6 +39,7 @@ def version(store: Store, loop_id: str, name: str, *, tuned: bool = True) -> Mod
         dataset_id=None,
         reward_design_id=None,
         created_at=NOW,
+        role=role,
     )
     store.write(lambda cursor: insert_version(cursor, made), "model_versions")
     return made
@@ -212,6 +213,13 @@ def test_two_tuned_versions_are_paired_by_the_prompts_that_both_were_judged_on(s
     items = read_items(store, made.ballot_id)
     assert len(items) == N_ROWS - 1
     assert all(item.text_a.startswith("tuned-1") and item.text_b.startswith("tuned-2") for item in items)
+
+
+@pytest.mark.parametrize("source", list(BallotSource))
+def test_a_judge_writes_nothing_to_vote_on(store: Store, judged: Events, source: BallotSource) -> None:
+    version(store, judged.loop_id, "judge-1", role=Role.JUDGE)
+    with pytest.raises(DesignError, match="'judge-1' is a judge and writes no drafts"):
+        open_ballot(store, judged.loop_id, version="judge-1", source=source, now=NOW)
 
 
 def test_versions_that_were_never_judged_together_are_refused(store: Store, judged: Events) -> None:

@@ -170,6 +170,14 @@ def test_what_people_chose_from_for_a_judge_is_no_draft_of_its_base(store: Store
     assert len(read_paired_drafts(store, clinic.base_id, clinic.tuned_id)) == HELDOUT
 
 
+def test_drafts_that_were_checked_for_other_facts_are_not_compared(store: Store, clinic: Clinic) -> None:
+    clinic.measured(clinic.tuned_id, clinic.perfect())
+    clinic.examples[0] = clinic.examples[0]._replace(facts=())  # an outcome was corrected since
+    clinic.measured(clinic.version("notes-2"), clinic.perfect(), NOW + timedelta(hours=1))
+    found = compare_versions(store, clinic.loop_id, "notes-2", "notes-1")
+    assert found.figures["n_rows"] == HELDOUT - 1
+
+
 def test_rows_keep_their_interaction(store: Store, clinic: Clinic) -> None:
     results = read_results(store, clinic.measured(clinic.tuned_id, clinic.perfect()))
     assert list(results["interaction_id"]) == [row.interaction_id for row in clinic.examples]
