@@ -6,7 +6,7 @@ from organism.deploy.flow import live_version
 from organism.observe.flow import cycles, flow_counts, needs_you, vitals, weekly_retained
 from organism.optimize.flow import read_evaluation
 from ui import cards, charts, runtime
-from ui.vitals import cycle_bars, five_vitals, links, need_line
+from ui.vitals import cycle_bars, cycle_name, five_vitals, links, need_line
 from ui.words import counted, percent
 
 cards.head(
@@ -78,8 +78,8 @@ with st.container(border=True):
     if bars.empty:
         st.caption("The first fine-tune starts the first turn.")
     else:
-        newest = turns.iloc[0]
-        standing = f"{newest['version'] or newest['dataset']} stands at: {newest['stage']}"
+        newest = turns.to_dict("records")[0]
+        standing = f"{cycle_name(newest)} stands at: {newest['stage']}"
         cards.chart(
             runtime.figure(charts.timeline, bars, about=(loop.loop_id, now, len(bars))),
             f"{counted(len(turns), 'turn')} so far; {standing}. Gaps between the bars are waiting; hatched bars go on.",

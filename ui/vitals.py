@@ -1,6 +1,8 @@
 """How the loop's vital signs, weeks and cycles are shown on the home page."""
 
+from collections.abc import Hashable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -72,11 +74,16 @@ def need_line(need: Need, number: int) -> None:
         )
 
 
+def cycle_name(cycle: Mapping[Hashable, Any]) -> str:
+    """The version that a cycle made; until there is one, the training set that it learns from."""
+    return str(cycle["dataset"] if pd.isna(cycle["version"]) else cycle["version"])
+
+
 def cycle_bars(cycles: pd.DataFrame, now: datetime) -> pd.DataFrame:
     """The cycles as bars: lane, stage, started_at, ended_at, is_open, note. A step too short to be seen is widened."""
     rows = []
     for cycle in cycles.to_dict("records"):
-        lane = cycle["version"] if isinstance(cycle["version"], str) else cycle["dataset"]
+        lane = cycle_name(cycle)
         for stage, begins, ends in STEPS:
             started = cycle[begins]
             if pd.isna(started):

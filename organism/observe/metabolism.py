@@ -127,7 +127,7 @@ def failed_share(lifts: pd.DataFrame) -> float | None:
 def with_stages(cycles: pd.DataFrame, now: datetime) -> pd.DataFrame:
     """The cycles with where each stands: adds stage, stage_since, is_open, open_days (None once closed).
 
-    Stages: frozen, training, trained, testing, decided, live, failed. Open days count from the newest signal
+    Stages: training, trained, testing, decided, live, failed. Open days count from the newest signal
     that the cycle learned from (the freezing where that is unknown): the age of the signal, not of the step.
     """
     stages = [_stage(row) for row in cycles.to_dict("records")]
@@ -190,9 +190,7 @@ def _stage(row: dict[object, object]) -> tuple[str, object, bool]:
         return "trained", row["trained_at"], True
     if row["run_status"] in ("failed", "stopped"):
         return "failed", row["run_finished_at"], False
-    if _is(row["run_id"]):
-        return "training", row["run_started_at"], True
-    return "frozen", row["frozen_at"], True
+    return "training", row["run_started_at"], True
 
 
 def _is(value: object) -> bool:

@@ -143,7 +143,9 @@ def read_shipping(store: Store, loop_id: str, now: datetime) -> Shipping:
 
 
 def read_cycles(store: Store, loop_id: str) -> pd.DataFrame:
-    """A row for each training set and run of it, newest first, with the time of every step that was reached.
+    """A row for each run that learned from a training set, newest first, with the time of every step it reached.
+
+    A set that no run has learned from, an evaluation's among them, is no cycle yet.
 
     Columns: dataset_id, dataset, n_train, first_signal_at, latest_signal_at, frozen_at, run_id, run_status,
     run_started_at, run_finished_at, model_version_id, version, trained_at, experiment_id, experiment_started_at,
@@ -167,7 +169,8 @@ def read_cycles(store: Store, loop_id: str) -> pd.DataFrame:
             d.created_at AS frozen_at, r.run_id, r.status AS run_status, r.started_at AS run_started_at,
             r.finished_at AS run_finished_at, v.model_version_id, v.name AS version, v.created_at AS trained_at,
             t.experiment_id, t.experiment_started_at, c.verdict, c.decided_at, l.live_at
-        FROM datasets d LEFT JOIN learned s USING (dataset_id) LEFT JOIN training_runs r USING (dataset_id)
+        FROM datasets d JOIN training_runs r ON r.dataset_id = d.dataset_id AND r.recipe <> 'evaluate'
+        LEFT JOIN learned s ON s.dataset_id = d.dataset_id
         LEFT JOIN model_versions v ON v.run_id = r.run_id
         LEFT JOIN tested t ON t.treatment_version_id = v.model_version_id
         LEFT JOIN decided c ON c.experiment_id = t.experiment_id

@@ -57,14 +57,16 @@ class Story:
                 completion="c",
             )
 
-    def run(self, at: datetime, status: str = "done", run_id: str = "r1", dataset_id: str = "d1") -> None:
+    def run(
+        self, at: datetime, status: str = "done", run_id: str = "r1", dataset_id: str = "d1", recipe: str = "sft"
+    ) -> None:
         insert(
             self.store,
             "training_runs",
             run_id=run_id,
             loop_id=self.loop_id,
             dataset_id=dataset_id,
-            recipe="sft",
+            recipe=recipe,
             config={},
             status=status,
             message=f"it is {status}",
@@ -209,7 +211,6 @@ def test_a_cycle_is_followed_from_its_signals_to_going_live(store, events, story
     rows = [answered(events, "u", NOW - 40 * DAY)]
     events.write()
     story.freeze(rows, NOW - 30 * DAY)
-    assert stage() == ("frozen", True, 31)
     story.run(NOW - 30 * DAY)
     assert stage() == ("training", True, 31)
     story.version("scribe-1", NOW - 29 * DAY)
@@ -223,6 +224,16 @@ def test_a_cycle_is_followed_from_its_signals_to_going_live(store, events, story
     row = cycles(store, events.loop_id, now=NOW).iloc[0]
     assert row["first_signal_at"] == pd.Timestamp(NOW - 40 * DAY)
     assert (row["version"], row["verdict"], row["run_status"]) == ("scribe-1", "ship", "done")
+
+
+def test_a_set_that_no_run_learned_from_is_no_cycle(store, story):
+    story.freeze([], NOW - 30 * DAY)
+    story.freeze([], NOW - 20 * DAY, dataset_id="d2")
+    story.freeze([], NOW - 10 * DAY, dataset_id="d3")
+    story.run(NOW - 30 * DAY)
+    story.run(NOW - 9 * DAY, run_id="r2", dataset_id="d2", recipe="evaluate")
+    found = cycles(store, story.loop_id, now=NOW)
+    assert list(zip(found["run_id"], found["stage"], strict=True)) == [("r1", "training")]
 
 
 def test_a_rolled_back_or_failed_cycle_is_closed(store, story):
