@@ -17,7 +17,7 @@ import httpx
 from organism.errors import ModelError
 from organism.lm.judge import OnJudged, Preference, endpoint_of
 
-KEY = "ORGANISM_JUDGE_KEY"
+KEY, KNOWN = "ORGANISM_JUDGE_KEY", "ORGANISM_JUDGE"
 TIMEOUT = 60.0
 AT_ONCE = 4
 ATTEMPTS = 3
@@ -49,9 +49,12 @@ class EndpointJudge:
 
     @classmethod
     def at(cls, address: str) -> "EndpointJudge":
-        """The judge at `http://host:port/v1#MODEL`, with the key of ORGANISM_JUDGE_KEY where that is set."""
+        """The judge at `http://host:port/v1#MODEL`; ORGANISM_JUDGE_KEY goes to the host of ORGANISM_JUDGE and no other,
+        since whoever may start a run may name any address.
+        """
         url, model = endpoint_of(address)
-        return cls(url, model, key=os.environ.get(KEY) or None)
+        is_known = urlsplit(url)[:2] == urlsplit(os.environ.get(KNOWN, ""))[:2]
+        return cls(url, model, key=(os.environ.get(KEY) or None) if is_known else None)
 
     @property
     def name(self) -> str:
@@ -127,7 +130,7 @@ class EndpointJudge:
 
     def _read(self, answer: httpx.Response) -> str:
         if answer.is_error:
-            hint = f"; set {KEY}" if answer.status_code in (401, 403) else ""
+            hint = f"; set {KEY}, and {KNOWN} to this address" if answer.status_code in (401, 403) else ""
             raise ModelError(f"the judge {self.name} answered {answer.status_code}: {answer.text[:160]}{hint}")
         try:
             found: Any = answer.json()["choices"][0]["message"]["content"]

@@ -1,7 +1,7 @@
 """Who says which of two drafts is better: a reward model of this workspace, or any endpoint that speaks OpenAI's chat.
 
 A reward model's address is the folder of its adapter (`workspace:runs/RUN/adapter`, or a path); an endpoint's is
-`http://host:port/v1#MODEL`, with the key in ORGANISM_JUDGE_KEY where it wants one.
+`http://host:port/v1#MODEL`, with the key in ORGANISM_JUDGE_KEY where it wants one and ORGANISM_JUDGE names it.
 """
 
 from collections.abc import Callable, Sequence

@@ -76,9 +76,13 @@ def insert_evaluation(cursor: Cursor, evaluation: EvalRun, rows: Sequence[Mappin
 _MEASURED = """
     SELECT e.eval_run_id FROM eval_runs e LEFT JOIN model_versions b ON b.model_version_id = e.baseline_version_id
     WHERE e.model_version_id = ?
-    ORDER BY b.adapter_path IS NULL DESC, e.created_at DESC, e.rowid DESC LIMIT 1
+    ORDER BY b.adapter_path IS NULL DESC,
+        2 * e.n_rows >= max(e.n_rows) OVER (PARTITION BY b.adapter_path IS NULL) DESC,
+        e.created_at DESC, e.rowid DESC LIMIT 1
 """
-"""The evaluation that counts for a version: the latest against a base, else the latest against anything."""
+"""The evaluation that counts for a version: the latest against a base, else the latest against anything. One on fewer
+than half the rows of the largest does not count: a handful of rows would otherwise wave a version through the gate.
+"""
 
 
 def read_evaluation(store: Store, model_version_id: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import pytest
 
 from organism.config import Workspace
 from organism.errors import InputError, ModelError
-from organism.lm.endpoint_judge import KEY, EndpointJudge
+from organism.lm.endpoint_judge import KEY, KNOWN, EndpointJudge
 from organism.lm.judge import Preference, judge_of
 
 
@@ -68,6 +68,7 @@ def chat() -> Iterator[Chat]:
 
 def test_an_endpoint_is_asked_in_both_orders_in_the_shape_of_openai(chat, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv(KEY, "sk-local")
+    monkeypatch.setenv(KNOWN, chat.address)
     judge = judge_of(chat.address, Workspace(tmp_path))
     assert judge.prefer("Write a note.", "short", "a longer one") is Preference.SECOND
     (path, key, body), (_, _, swapped) = chat.requests
@@ -75,6 +76,13 @@ def test_an_endpoint_is_asked_in_both_orders_in_the_shape_of_openai(chat, monkey
     assert "Draft A:\nshort\n\nDraft B:\na longer one" in body["messages"][0]["content"]
     assert "Draft A:\na longer one\n\nDraft B:\nshort" in swapped["messages"][0]["content"]
     assert judge.name.startswith("grader-1 at 127.0.0.1:")
+
+
+def test_the_key_goes_to_the_judge_of_this_machine_and_no_other(chat, monkeypatch) -> None:
+    monkeypatch.setenv(KEY, "sk-local")
+    monkeypatch.setenv(KNOWN, "http://127.0.0.1:9/v1#elsewhere")
+    EndpointJudge.at(chat.address).prefer("p", "one", "two")
+    assert {key for _, key, _ in chat.requests} <= {None, ""}
 
 
 def test_a_judge_that_always_takes_the_first_text_has_no_preference(chat) -> None:

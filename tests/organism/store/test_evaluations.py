@@ -49,6 +49,14 @@ def test_of_two_at_the_same_time_the_one_written_last_counts(store: Store) -> No
     assert list(read_eval_results(store, "v1")["after"]) == ["second"]
 
 
+def test_a_later_one_on_a_handful_of_rows_does_not_count(store: Store) -> None:
+    large = _add(store, NOW, 0.1, [_row(f"draft {number}") for number in range(5)])
+    _add(store, NOW + timedelta(hours=1), 0.9, [_row("one"), _row("two")])
+    assert (read_evaluation(store, "v1") or {})["eval_run_id"] == large
+    enough = _add(store, NOW + timedelta(hours=2), 0.2, [_row("one"), _row("two"), _row("three")])
+    assert (read_evaluation(store, "v1") or {})["eval_run_id"] == enough
+
+
 def test_a_version_without_an_evaluation_has_none_and_an_empty_table(store: Store) -> None:
     assert read_evaluation(store, "v9") is None
     results = read_eval_results(store, "v9")
