@@ -12,9 +12,17 @@ from organism.digest.training_set_flow import OnProgress, Preview, freeze, previ
 from organism.digest.training_settings import Basis, SetSettings
 from organism.errors import DesignError, InputError
 from organism.optimize.catalog import RECIPES, RecipeCard, configured, find_preset, find_recipe
-from organism.optimize.flow import LOCAL, Estimate, estimate, estimate_ahead, named, start_run
+from organism.optimize.flow import (
+    LOCAL,
+    Estimate,
+    estimate,
+    estimate_ahead,
+    named,
+    ready_config,
+    require_free_name,
+    start_run,
+)
 from organism.optimize.inspection import preview_tokens
-from organism.optimize.judges import with_judge
 from organism.optimize.places import place_of
 from organism.optimize.seen import TokenPreview
 from organism.records import DatasetKind, Preset, Recipe, RewardDesign
@@ -52,8 +60,9 @@ def launch(
     Without a design the live one counts. Users are held out by a hash of their key, so a set of another kind holds out
     the same people. Raises what `freeze` and `start_run` raise.
     """
-    # A judge that is missing is said before anything is frozen.
-    config = with_judge(store, loop_id, configured(recipe, preset, changes))
+    # What is wrong with the name or the settings is said before anything is frozen.
+    require_free_name(store, loop_id, named(name))
+    config = ready_config(store, workspace, loop_id, configured(recipe, preset, changes))
     card, chosen = RECIPES[recipe], design or live_design(store, loop_id)
     if dataset_id is None:
         settings = set_settings(card, preset, max_rows)
@@ -198,10 +207,15 @@ def readiness(
     recipe: Recipe,
     preset: Preset = Preset.SOLID,
     *,
+    changes: Mapping[str, Any] | None = None,
     design: RewardDesign | None = None,
     max_rows: int | None = None,
 ) -> Preview:
-    """What the recipe would learn from if it were launched now, and why it cannot be; nothing is written."""
+    """What the recipe would learn from if it were launched now, and why it cannot be; nothing is written.
+
+    Raises DesignError for settings that a launch would refuse.
+    """
+    configured(recipe, preset, changes)
     return preview(store, loop_id, set_settings(RECIPES[recipe], preset, max_rows), design=design)
 
 

@@ -1,6 +1,5 @@
 """How training runs are shown and steered: a line a run, its buttons, and the queue that they stand in."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -149,7 +148,7 @@ def _recipe_of(run: pd.Series) -> str:
 
 
 def _about(run: pd.Series) -> str:
-    config = json.loads(run["config"])
+    config = run["config"]
     n_train = f"{int(run['n_train']):,} rows, " if pd.notna(run["n_train"]) else ""
     passes = config.get("epochs")
     settings = [f"{passes:g} pass{'' if passes == 1 else 'es'}"] if passes else []

@@ -80,9 +80,13 @@ def preview(
 
 @router.post("/runs/check", summary="Ask whether there is enough to learn from")
 def check(store: StoreOf, loop: LoopOf, body: Body = None) -> JSONResponse:
-    """Takes what POST /runs takes; counts the rows that the recipe would learn from, and says why it cannot."""
+    """Takes what POST /runs takes; counts the rows that the recipe would learn from, and says why it cannot.
+
+    Settings that a start would refuse are refused here too.
+    """
     asked = asked_for(store, loop, body or {})
-    found = readiness(store, loop, asked.recipe, asked.preset, design=asked.design, max_rows=asked.max_rows)
+    terms = {name: getattr(asked, name) for name in ("changes", "design", "max_rows")}
+    found = readiness(store, loop, asked.recipe, asked.preset, **terms)
     return JSONResponse(plain(found))
 
 

@@ -128,7 +128,8 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _checked(place: Place, loop_id: str, asked: Asked) -> Result:
-    found = readiness(place.store, loop_id, asked.recipe, asked.preset, design=asked.design, max_rows=asked.max_rows)
+    terms = {name: getattr(asked, name) for name in ("changes", "design", "max_rows")}
+    found = readiness(place.store, loop_id, asked.recipe, asked.preset, **terms)
     counts = (
         f"{found.n_train:,} rows of {found.n_users_train:,} users to train on, {found.n_heldout:,} of "
         f"{found.n_users_heldout:,} others to judge by."

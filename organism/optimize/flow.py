@@ -114,10 +114,7 @@ def start_run(
     work, a name that is taken, or the same run started twice; ModelError for a missing base; StoreError for a full
     disk.
     """
-    config.check()
-    config = with_judge(store, loop_id, config)
-    require_judge(workspace, getattr(config, "judge", ""))
-    require_model(workspace.locate(config.base))
+    config = ready_config(store, workspace, loop_id, config)
     header = read_dataset_header(store, dataset_id)
     _require_kind(header, recipe)
     rows = read_training_rows(store, dataset_id, header)
@@ -175,7 +172,7 @@ def queue_run(
     except (OSError, DesignError, StoreError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
-            raise StoreError(why_the_disk(error, workspace.path)) from error
+            raise StoreError(why_the_disk(error, workspace.runs)) from error
         raise
 
 
@@ -194,6 +191,29 @@ def _require_kind(header: DatasetHeader, recipe: Recipe) -> None:
             f"'{card.recipe}' learns from {_ROWS_IN_WORDS[card.kind]}. "
             f"Give it a set of the kind {card.kind}: `organism dataset build --kind {card.kind}`."
         )
+
+
+def ready_config(store: Store, workspace: Workspace, loop_id: str, config: TrainingConfig) -> TrainingConfig:
+    """The settings as they can be trained with, the address of their judge filled in.
+
+    Raises DesignError for a setting that cannot work, ModelError for a base or a judge that is no model.
+    """
+    config.check()
+    config = with_judge(store, loop_id, config)
+    require_judge(workspace, getattr(config, "judge", ""))
+    require_model(workspace.locate(config.base))
+    return config
+
+
+def require_free_name(store: Store, loop_id: str, name: str | None) -> None:
+    """Raise DesignError where another run of the loop has this name."""
+    runs = read_runs(store, loop_id)
+    if name is not None and (holders := runs.loc[runs["name"] == name, "run_id"].tolist()):
+        raise DesignError(_taken(name, holders[0]))
+
+
+def _taken(name: str, holder: str) -> str:
+    return f"the name '{name}' belongs to run {holder} already; give this one another name"
 
 
 def require_model(folder: Path) -> None:
@@ -279,11 +299,7 @@ def clone_run(
             f"an evaluation measures the versions that it was started with, so a clone cannot change {fixed[0]}; "
             "start another evaluation"
         )
-    config = config_of(recipe, {**run.config, **changes})
-    config.check()
-    config = with_judge(store, run.loop_id, config)
-    require_judge(workspace, getattr(config, "judge", ""))
-    require_model(workspace.locate(config.base))
+    config = ready_config(store, workspace, run.loop_id, config_of(recipe, {**run.config, **changes}))
     if not (folder.path / "config.json").is_file():
         raise RunError(f"the folder {folder.path} of this run is gone; start a new run on the same training set")
     description = folder.description()
@@ -392,7 +408,7 @@ def _share(run: TrainingRun) -> float:
 def _insert_if_new(cursor: Cursor, run: TrainingRun) -> None:
     refuse_twin(cursor, run)
     if run.name is not None and (holder := find_named(cursor, run.loop_id, run.name)):
-        raise DesignError(f"the name '{run.name}' belongs to run {holder} already; give this one another name")
+        raise DesignError(_taken(run.name, holder))
     insert_run(cursor, run)
 
 

@@ -281,8 +281,9 @@ def training_steps(run: RunFolder) -> list[dict[str, Any]]:
 def why_the_disk(error: OSError, folder: Path) -> str:
     """A sentence for a failed write or read: a full disk by its name."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        made = next(part for part in (folder, *folder.parents) if part.exists())
         return (
-            f"the disk that holds {folder} is full ({shutil.disk_usage(folder).free >> 20} MB free); "
+            f"the disk that holds {folder} is full ({shutil.disk_usage(made).free >> 20} MB free); "
             "free some space, then resume the run: what was saved is kept"
         )
     return f"{error.filename or folder}: {error.strerror or error}. Mend that, then resume the run."

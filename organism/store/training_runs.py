@@ -180,8 +180,11 @@ def claim_run(cursor: Cursor, run_id: str, now: datetime, cap: int = 1) -> bool:
 
 
 def read_runs(store: Store, loop_id: str) -> pd.DataFrame:
-    """The runs of a loop, the newest first: the columns of TrainingRun, dataset_name, n_train, version_name."""
-    return store.frame(
+    """The runs of a loop, the newest first: the columns of TrainingRun, dataset_name, n_train, version_name.
+
+    config is an object of settings.
+    """
+    found = store.frame(
         """
         SELECT r.*, d.name AS dataset_name, d.n_train, v.name AS version_name
         FROM training_runs r
@@ -191,6 +194,7 @@ def read_runs(store: Store, loop_id: str) -> pd.DataFrame:
         """,
         [loop_id],
     )
+    return found.assign(config=found["config"].map(json.loads))
 
 
 class DatasetHeader(NamedTuple):

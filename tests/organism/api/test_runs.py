@@ -141,6 +141,29 @@ def test_whether_it_can_start_and_what_it_takes_are_asked_without_starting(http,
     assert http.get("/runs").json() == {"runs": []}
 
 
+@pytest.mark.parametrize("change", [{"bogus": 1}, {"epochs": "abc"}, {"epochs": -3}])
+def test_a_check_refuses_the_settings_that_a_start_refuses(http, change):
+    refused, started = (http.post(path, json={"config": change}) for path in ("/runs/check", "/runs"))
+    assert (refused.status_code, refused.json()) == (422, started.json())
+    assert next(iter(change)) in refused.json()["error"]
+
+
+def test_what_a_start_refuses_is_refused_before_anything_is_frozen(http, tiny_base, store):
+    usual = {"preset": "quick", "name": "mine", "config": {"base": str(tiny_base)}}
+    assert http.post("/runs", json=usual).status_code == 201
+    before = len(store.rows("SELECT dataset_id FROM datasets"))
+    for change in ({"recipe": "dpo", "max_rows": 40}, {"name": "other", "max_rows": 41, "config": {"base": "/no"}}):
+        assert "error" in http.post("/runs", json=usual | change).json()
+    assert len(store.rows("SELECT dataset_id FROM datasets")) == before
+
+
+def test_a_listed_run_has_the_same_config_as_one_that_is_asked_for(http, tiny_base):
+    run_id = http.post("/runs", json={"preset": "quick", "config": {"base": str(tiny_base)}}).json()["run_id"]
+    [listed] = http.get("/runs").json()["runs"]
+    assert listed["config"] == http.get(f"/runs/{run_id}").json()["config"]
+    assert listed["config"]["base"] == str(tiny_base)
+
+
 def test_what_the_model_sees_is_shown_token_by_token(http, tiny_base):
     asked = {"preset": "quick", "config": {"base": str(tiny_base)}}
     seen = http.post("/runs/preview", json=asked, params={"rows": 2}).json()

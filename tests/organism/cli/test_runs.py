@@ -148,6 +148,12 @@ def test_a_mistake_is_one_sentence(place, capsys, words, sentence):
     assert sentence in refused(capsys, "train", *words, *place)
 
 
+@pytest.mark.parametrize("setting", ["bogus=1", "epochs=abc", "epochs=-3"])
+def test_a_check_refuses_the_settings_that_a_launch_refuses(place, capsys, setting):
+    words = ("train", "--set", setting, *place)
+    assert refused(capsys, *words, "--check") == refused(capsys, *words)
+
+
 def test_thumbs_of_one_kind_are_a_sentence_and_no_run(place, quick, capsys):
     assert "a model learns from both sides" in refused(capsys, "train", "--recipe", "kto", *quick)
     assert main(["train", "--recipe", "kto", "--check", *quick]) == 2
