@@ -13,7 +13,7 @@ from organism.optimize.evaluation_flow import (
 )
 from organism.optimize.flow import read_runs
 from organism.optimize.safety_flow import add_safety_cases, read_safety_cases, remove_safety_case
-from organism.records import Recipe, Role
+from organism.records import Recipe, Role, RunStatus
 from organism.store.datasets import read_datasets
 from organism.store.evaluations import read_evaluation
 from organism.store.model_versions import read_versions
@@ -58,8 +58,8 @@ def at_work(loop: Loop) -> None:
             st.rerun()
         for run in now.itertuples():
             with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"run_{run.run_id}"):
-                cards.run_badge(run.status)
-                st.markdown(literal(str(run.message or "Waiting for its turn")))
+                cards.run_badge(RunStatus(run.status))
+                st.markdown(literal("Waiting for its turn" if pd.isna(run.message) else str(run.message)))
 
     board()
 

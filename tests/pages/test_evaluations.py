@@ -8,8 +8,10 @@ from streamlit.testing.v1 import AppTest
 from organism.config import DEMO_LOOP, utcnow
 from organism.optimize.evaluation_flow import read_evaluations
 from organism.optimize.safety_flow import add_safety_cases, read_safety_cases
+from organism.records import Recipe, RunStatus
 from organism.store.evaluations import EvalRun, insert_evaluation, read_header, read_results
 from organism.store.loops import loop_id_of
+from organism.store.training_runs import TrainingRun, insert_run
 from ui import runtime
 
 Visit = Callable[..., AppTest]
@@ -64,6 +66,29 @@ def test_two_evaluations_are_compared_over_time_and_a_link_opens_one(full: Path,
     assert "Over time" in headers(app)
     assert "surely fewer" not in app.warning[0].value, "beyond the margin is said as such"
     assert "20.0 points fewer" in app.warning[0].value.replace("\\", "")
+
+
+def test_an_evaluation_that_waits_stands_on_the_page_with_its_status(full: Path, visit: Visit) -> None:
+    visit("evaluations")
+    runtime.opened().supervisor.close()
+    store, now = runtime.store(), utcnow()
+    header = read_header(store, str(read_evaluations(store, loop_id())["eval_run_id"].iloc[0]))
+    run = TrainingRun(
+        run_id="waits",
+        loop_id=loop_id(),
+        dataset_id=header["dataset_id"],
+        reward_design_id=None,
+        recipe=Recipe.EVALUATE,
+        config={},
+        status=RunStatus.QUEUED,
+        created_at=now,
+    )
+    store.write(lambda cursor: insert_run(cursor, run), "training_runs")
+    app = visit("evaluations")
+    assert not app.exception
+    texts = [element.value for element in app.markdown]
+    assert any("Queued" in text for text in texts)
+    assert any("Waiting for its turn" in text for text in texts)
 
 
 def test_a_case_that_got_worse_is_named(full: Path, visit: Visit) -> None:
