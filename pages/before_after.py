@@ -34,10 +34,11 @@ if loop is None or versions is None or judged is None or judged.empty:
 
 # Which version, visit and view: all are in the address, so the link is the slide.
 names = list(judged["name"])
+first = gains.opening_version(judged)
 asked = st.query_params.get("version")
 if asked is not None and asked not in names:
-    st.warning(f"No version `{literal(asked)}` has been evaluated here. Showing {names[0]}.", title="Unknown link")
-version = asked if asked in names else names[0]
+    st.warning(f"No version `{literal(asked)}` has been evaluated here. Showing {first}.", title="Unknown link")
+version = asked if asked in names else first
 view = st.query_params.get("view") if st.query_params.get("view") in VIEWS else SIDE
 duel.warm(loop.loop_id, ["base", version])
 

@@ -11,6 +11,20 @@ from ui.words import counted, points
 MARGIN = 0.05
 
 
+def opening_version(judged: pd.DataFrame) -> str:
+    """The evaluated version that a room sees first: the live one, else the one with the best gain, else the newest.
+
+    Columns: name, is_live, before, after, the newest first; before and after are shares of characters.
+    """
+    live = judged[judged["is_live"]]
+    ranked = (
+        live
+        if len(live)
+        else judged.assign(gain=judged["after"] - judged["before"]).sort_values("gain", ascending=False, kind="stable")
+    )
+    return str(ranked["name"].iloc[0])
+
+
 def with_gain(results: pd.DataFrame) -> pd.DataFrame:
     """The rows of an evaluation with kept_before, kept_after and gain, in shares of the drafts' characters."""
     figures = results["measures"]

@@ -2,17 +2,23 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from organism.config import ROOT
 from organism.digest.votes import Answer
 from organism.digest.votes_flow import cast_vote, next_item
+from organism.optimize.evaluation_flow import read_evaluations
+from organism.store.evaluations import EvalRun, insert_evaluation, read_header, read_results
 from organism.store.loops import loop_ids
+from organism.store.model_versions import insert_version, version_by_name
 from organism.store.votes import read_ballots
 from tests.pages.test_every_page import said
+from ui.gains import opening_version
 
 Visit = Callable[..., AppTest]
 
@@ -34,6 +40,49 @@ def test_the_address_names_version_and_visit_so_that_the_link_is_the_slide(full:
     number = other.split(",")[0].removeprefix("Visit ")
     again = visit("before_after", version="scribe-1", row=number)
     assert again.selectbox(key="row_pick").value == number
+
+
+def poorer_and_newer() -> None:
+    """A second version, newer than the live one and evaluated with a loss."""
+    from ui import runtime
+
+    store, now = runtime.store(), runtime.now()
+    (loop_id,) = loop_ids(store).values()
+    known = str(read_evaluations(store, loop_id)["eval_run_id"].iloc[0])
+    header, rows = read_header(store, known), read_results(store, known).to_dict("records")
+    made = replace(
+        version_by_name(store, loop_id, "scribe-1"), model_version_id="newer", name="scribe-2", created_at=now
+    )
+    record = EvalRun(
+        eval_run_id="newer-evaluated",
+        loop_id=loop_id,
+        run_id=None,
+        model_version_id="newer",
+        baseline_version_id=header["baseline_version_id"],
+        dataset_id=header["dataset_id"],
+        summary={**header["summary"], "after": header["summary"]["before"] - 0.1},
+        created_at=now,
+    )
+    store.write(lambda cursor: insert_version(cursor, made), "model_versions")
+    store.write(lambda cursor: insert_evaluation(cursor, record, rows), "eval_runs")
+
+
+def test_without_a_link_the_live_version_opens_and_not_the_newest(full: Path, visit: Visit) -> None:
+    visit("before_after")
+    poorer_and_newer()
+    app = visit("before_after")
+    assert not app.exception
+    assert list(app.selectbox(key="version_pick").options) == ["scribe-2", "scribe-1"]
+    assert app.query_params["version"] == "scribe-1"
+    assert visit("before_after", version="scribe-2").query_params["version"] == "scribe-2"
+
+
+def test_where_the_live_version_was_not_evaluated_the_best_gain_opens() -> None:
+    judged = pd.DataFrame(
+        {"name": ["s-3", "s-2", "s-1"], "is_live": False, "before": [0.2, 0.4, 0.2], "after": [0.1, 0.6, 0.5]}
+    )
+    assert opening_version(judged) == "s-1"
+    assert opening_version(judged.assign(is_live=[False, True, False])) == "s-2"
 
 
 def test_next_and_back_walk_through_the_visits_in_the_order_that_was_chosen(full: Path, visit: Visit) -> None:
