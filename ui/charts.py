@@ -190,7 +190,7 @@ def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
         hovertemplate="%{y:+.1%} (%{customdata[0]:+.1%} to %{customdata[1]:+.1%})<extra></extra>",
     )
     _level(figure, 0.0, "No difference", palette.control)
-    figure.update_yaxes(tickformat="+.0%", title="Difference, percentage points")
+    figure.update_yaxes(tickformat="+.0%", title="Difference, percentage points", **AROUND_ZERO)
     return figure
 
 
@@ -208,7 +208,7 @@ def forest(frame: pd.DataFrame, palette: Palette) -> go.Figure:
         hovertemplate="%{y}: %{x:+.1%} (%{customdata[0]:+.1%} to %{customdata[1]:+.1%})<extra></extra>",
     )
     figure.add_vline(x=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
-    figure.update_xaxes(tickformat="+.0%", title="Change relative to the control", showgrid=True)
+    figure.update_xaxes(tickformat="+.0%", title="Change relative to the control", showgrid=True, **AROUND_ZERO)
     figure.update_yaxes(showgrid=False, title=None)
     return figure
 
@@ -326,6 +326,20 @@ def frame(palette: Palette, height: int) -> dict[str, Any]:
         "xaxis": axis | {"showgrid": False},
         "yaxis": axis | {"showgrid": True},
     }
+
+
+def least_range(values: pd.Series, width: float) -> dict[str, Any]:
+    """An axis property: at least `width` about these values is shown, however alike they are.
+
+    On a shorter axis the rounded labels repeat, and those just below zero read -0%. Missing values are left out; an
+    axis without any shows `width` about zero.
+    """
+    known = values.dropna().astype(float)
+    middle = float(known.min() + known.max()) / 2 if len(known) else 0.0
+    return {"autorangeoptions": {"include": [middle - width / 2, middle + width / 2]}}
+
+
+AROUND_ZERO = least_range(pd.Series([0.0]), 0.1)
 
 
 def _band(figure: go.Figure, x: pd.Series, low: pd.Series, high: pd.Series, color: str) -> None:

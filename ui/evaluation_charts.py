@@ -34,7 +34,7 @@ def over_time(frame: pd.DataFrame, palette: Palette, live: str | None = None) ->
             ),
         )
     figure.add_hline(y=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
-    figure.update_yaxes(tickformat="+.0%", title="Gain in retained characters")
+    figure.update_yaxes(tickformat="+.0%", title="Gain in retained characters", **charts.AROUND_ZERO)
     figure.update_layout(showlegend=True)
     return figure
 
@@ -64,7 +64,7 @@ def slices(frame: pd.DataFrame, palette: Palette) -> go.Figure:
             ),
         )
     figure.add_vline(x=0, line={"color": palette.control, "width": 1.5, "dash": "dash"})
-    figure.update_xaxes(tickformat="+.0%", title="Change of retained characters", showgrid=True)
+    figure.update_xaxes(tickformat="+.0%", title="Change of retained characters", showgrid=True, **charts.AROUND_ZERO)
     figure.update_yaxes(showgrid=False, title=None, categoryorder="array", categoryarray=list(rows["name"]))
     figure.update_layout(showlegend=bool(frame["is_worse"].any()))
     return figure

@@ -155,7 +155,7 @@ def _levels(figures: Figures) -> pd.DataFrame:
 def change(figure: Mapping[str, Any]) -> str:
     """+4.2 pt (+3.0 to +5.4)"""
     ends = figure["gain_ci"]
-    spread = f" ({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})" if ends else ""
+    spread = f" ({100 * ends[0]:+z.1f} to {100 * ends[1]:+z.1f})" if ends else ""
     return f"{points(figure['after'] - figure['before'])}{spread}"
 
 

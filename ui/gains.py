@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from organism.measures.acceptance import retained_runs
 from ui import cards, runtime
-from ui.charts import Palette, blank
+from ui.charts import AROUND_ZERO, Palette, blank
 from ui.words import counted, points
 
 MARGIN = 0.05
@@ -84,6 +84,6 @@ def bars(frame: pd.DataFrame, palette: Palette, row: int) -> go.Figure:
     figure.update_layout(
         bargap=0.15,
         xaxis={"title": {"text": "Visits, the largest gain first"}},
-        yaxis={"title": {"text": "Kept, tuned less base"}, "tickformat": "+.0%"},
+        yaxis={"title": {"text": "Kept, tuned less base"}, "tickformat": "+.0%"} | AROUND_ZERO,
     )
     return figure

@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from organism.digest.cliffs import MOST
-from ui.charts import CLEAR, Palette, colors_by_variant
+from ui.charts import CLEAR, Palette, colors_by_variant, least_range
 from ui.charts import frame as house_frame
 
 Trace = dict[str, Any]
@@ -109,6 +109,7 @@ def front(
     colors = colors_by_variant(list(frame["variant"]), live, palette)
     layout = house_frame(palette, height=320)
     layout["yaxis"] |= _title(layout, "yaxis", y_title) | {"tickformat": ".2f", "nticks": 6}
+    layout["yaxis"] |= least_range(frame["quality"], 0.1)
     base, gap = layout["xaxis"], 0.08
     width = (1 - gap * (len(x_titles) - 1)) / len(x_titles)
     traces = []

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from ui.charts import Palette
+from ui.charts import Palette, least_range
 from ui.charts import frame as house_frame
 
 BASE = "base"
@@ -25,7 +25,7 @@ def front(frame: pd.DataFrame, palette: Palette, y_title: str) -> go.Figure:
     layout = house_frame(palette, height=380)
     layout["yaxis"] |= {
         "title": layout["yaxis"]["title"] | {"text": y_title}, "tickformat": ".0%", "nticks": 6, "showgrid": True
-    }  # fmt: skip
+    } | least_range(frame["quality"], 0.1)  # fmt: skip
     base, width = layout["xaxis"], (1 - GAP * (len(panels) - 1)) / max(len(panels), 1)
     traces = []
     for number, (name, title) in enumerate(panels.items()):

@@ -46,8 +46,8 @@ def sentence(text: str) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str | None:
-    """0.834 as 83.4%; None stays None, which a metric shows as a dash."""
-    return None if share is None or pd.isna(share) else f"{share:.{digits}%}"
+    """0.834 as 83.4%, never -0.0%; None stays None, which a metric shows as a dash."""
+    return None if share is None or pd.isna(share) else f"{share:z.{digits}%}"
 
 
 def counted(number: int, noun: str) -> str:
@@ -56,8 +56,8 @@ def counted(number: int, noun: str) -> str:
 
 
 def points(difference: float | None) -> str | None:
-    """0.042 as +4.2 pt."""
-    return None if difference is None or pd.isna(difference) else f"{100 * difference:+.1f} pt"
+    """0.042 as +4.2 pt; what rounds to zero is +0.0 pt."""
+    return None if difference is None or pd.isna(difference) else f"{100 * difference:+z.1f} pt"
 
 
 def between(low: float | None, high: float | None, unit: Callable[[float], Any]) -> str:

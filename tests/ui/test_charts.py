@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ui import charts
+from ui import charts, evaluation_charts
 from ui.charts import DARK, LIGHT
 
 WEEKS = pd.DataFrame(
@@ -49,3 +49,13 @@ def test_an_unknown_interval_leaves_a_gap_and_never_a_band_to_zero() -> None:
 
 def test_backgrounds_are_transparent_so_that_the_theme_shines_through() -> None:
     assert charts.loss(pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]}), DARK).layout.paper_bgcolor == charts.CLEAR
+
+
+def test_an_axis_of_figures_that_are_all_alike_still_spans_ten_points() -> None:
+    rows = pd.DataFrame(
+        {"name": ["a", "b"], "gain": [-0.001, 0.0], "gain_low": -0.002, "gain_high": 0.001, "n_rows": 9}
+    ).assign(is_worse=False)
+    assert list(evaluation_charts.slices(rows, LIGHT).layout.xaxis.autorangeoptions.include) == [-0.05, 0.05]
+    alike = charts.least_range(pd.Series([0.801, None, 0.803]), 0.1)["autorangeoptions"]["include"]
+    assert [round(edge, 3) for edge in alike] == [0.752, 0.852]
+    assert charts.least_range(pd.Series([], dtype=float), 0.1)["autorangeoptions"]["include"] == [-0.05, 0.05]

@@ -15,6 +15,8 @@ from ui.words import ago, between, counted, literal, note, percent, points, span
         (percent(float("nan")), None),
         (points(0.042), "+4.2 pt"),
         (points(-0.0421), "-4.2 pt"),
+        (points(-0.0001), "+0.0 pt"),
+        (percent(-0.0001), "0.0%"),
         (span(timedelta(days=3, hours=5)), "3.2 d"),
         (span(timedelta(minutes=12, seconds=20)), "12 min"),
         (span(timedelta(seconds=8)), "8 s"),
