@@ -163,14 +163,17 @@ def read_sweep_results(store: Store, sweep_id: str, quality: Quality = Quality.R
     return choose(frame, objections, quality)[RESULTS]
 
 
-def send_to_experiment(store: Store, loop_id: str, run_id: str, now: datetime) -> str:
+def send_to_experiment(store: Store, loop_id: str, run_id: str, now: datetime, *, force: bool = False) -> str:
     """Start an experiment of a track's version against the live version, else the base; returns its id.
 
-    Raises DesignError when the run left no version, or the two are being compared already.
+    Raises DesignError when the run left no version, when its track was judged 'No' (unless forced), or when the two
+    are being compared already.
     """
     run = read_run(store, run_id)
     if run.loop_id != loop_id or run.model_version_id is None:
         raise DesignError(f"run {run_id} left no version of this loop to compare; wait until it is done")
+    if run.sweep_id is not None and not force and (why := _against(store, run.sweep_id, run_id)):
+        raise DesignError(f"this track was judged {why} To compare it all the same, force it")
     treatment = read_version(store, run.model_version_id)
     live = live_version(store, loop_id)
     control = live if live and live.model_version_id != treatment.model_version_id else None
@@ -186,6 +189,17 @@ def send_to_experiment(store: Store, loop_id: str, run_id: str, now: datetime) -
         is_synthetic=bool(loops.loc[loop_id, "is_synthetic"]),
         now=now,
     )
+
+
+def _against(store: Store, sweep_id: str, run_id: str) -> str | None:
+    """What speaks against an experiment of this track, by both readings of quality; None when one recommends it."""
+    why = None
+    for quality in Quality:
+        found = read_sweep_results(store, sweep_id, quality).set_index("run_id").loc[run_id]
+        if found["to_experiment"]:
+            return None
+        why = why or str(found["why"])
+    return why
 
 
 def stop_sweep(store: Store, workspace: Workspace, sweep_id: str) -> int:

@@ -143,7 +143,7 @@ def _next_steps(loop: runtime.Loop, version: pd.Series) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Start an experiment", type="primary", icon=":material/science:", key="start_experiment"):
             with cards.polite("Not started"):
-                started = send_to_experiment(runtime.store(), loop.loop_id, version["run_id"], utcnow())
+                started = send_to_experiment(runtime.store(), loop.loop_id, version["run_id"], utcnow(), force=True)
                 st.switch_page(cards.page_file("experiments"), query_params={"exp": started})
         if not version["is_live"] and st.button("Promote to live", icon=":material/publish:", key="promote"):
             with cards.polite("Not promoted"):

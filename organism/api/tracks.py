@@ -72,8 +72,14 @@ def stop(store: StoreOf, parts: PartsOf, sweep_id: str) -> JSONResponse:
 
 @router.post("/tracks/{sweep_id}/experiment", status_code=201, summary="Send one track to an experiment")
 def experiment(store: StoreOf, sweep_id: str, body: dict[str, Any]) -> JSONResponse:
-    """The body names the `run_id` of the track; it is compared with the live version, else with the base."""
+    """The body names the `run_id` of the track; it is compared with the live version, else with the base.
+
+    A track that was judged No is refused with the reason, unless `force` is true.
+    """
     sweep, run_id = read_sweep(store, sweep_id), body.get("run_id")
     if run_id is None or run_id not in [track["run_id"] for track in sweep.tracks]:
         raise InputError(f"run_id is {run_id!r}; give the run of one of these tracks, GET /v1/tracks/{sweep_id}")
-    return JSONResponse({"experiment_id": send_to_experiment(store, sweep.loop_id, run_id, utcnow())}, 201)
+    force = body.get("force", False)
+    if not isinstance(force, bool):
+        raise InputError(f"force is {force!r}; give true to start it even where the track was judged No, or false")
+    return JSONResponse({"experiment_id": send_to_experiment(store, sweep.loop_id, run_id, utcnow(), force=force)}, 201)

@@ -37,6 +37,7 @@ def add_to(command: Any) -> None:
     leaf.add_argument("sweep", metavar="ID", help="their id")
     leaf = command("experiment", experiment, "send one track to an experiment against the live version")
     leaf.add_argument("run_id", metavar="RUN", help="the track's run")
+    leaf.add_argument("--force", action="store_true", help="even where the track was judged No")
 
 
 _QUALITY = "characters kept of what it writes (retained), or of what experts needed (written)"
@@ -128,7 +129,7 @@ def experiment(args: argparse.Namespace) -> Result:
     """Start an experiment of one track's version."""
     with opened(args) as place:
         loop_id = loop_of(place.store, args.loop)
-        experiment_id = send_to_experiment(place.store, loop_id, args.run_id, utcnow())
+        experiment_id = send_to_experiment(place.store, loop_id, args.run_id, utcnow(), force=args.force)
     return Result(f"Experiment {experiment_id} is started.", {"experiment_id": experiment_id})
 
 

@@ -128,6 +128,16 @@ def test_results_have_intervals_and_send_the_sure_gain_to_an_experiment(store, e
     assert read_run(store, few).status is RunStatus.STOPPED
 
 
+def test_a_track_that_was_judged_no_goes_to_an_experiment_only_by_force(store, events, place, tiny_base):
+    sweep_id = start_sweep(store, place, events.loop_id, plan(tiny_base), NOW)
+    poor, _ = (track["run_id"] for track in read_sweep(store, sweep_id).tracks)
+    measured(store, poor, "notes-1", kept=45, tokens=40)
+    with pytest.raises(DesignError, match=r"judged No: it writes less .* force it"):
+        send_to_experiment(store, events.loop_id, poor, NOW)
+    forced = send_to_experiment(store, events.loop_id, poor, NOW, force=True)
+    assert read_experiment(store, forced).treatment == "notes-1"
+
+
 def test_a_track_that_cannot_start_is_kept_with_its_reason_and_the_others_go_on(store, events, place, tiny_base):
     asked = plan(tiny_base, cuts=[{"max_rows": 25}, {"max_rows": 5}, {"max_rows": 25, "until": "2027-01-01"}])
     seen = preview_sweep(store, events.loop_id, asked)
