@@ -28,7 +28,7 @@ LOOP_HELP = "the loop (default: the demo's)"
 def add_to(command: Any) -> None:
     """The commands at the top of the tree."""
     leaf = command("evaluate", evaluate, "measure a version against another on held-out rows, as a run of the queue")
-    leaf.add_argument("version", metavar="VERSION")
+    leaf.add_argument("version", metavar="VERSION", help="its name, or the name or id of the run that made it")
     leaf.add_argument("--against", metavar="VERSION", help="the version to measure against (default: its base)")
     leaf.add_argument("--dataset", metavar="ID", help="whose held-out rows (default: those of its last evaluation)")
     leaf.add_argument("--judge", metavar="JUDGE", help="a judge version, or an endpoint as http://HOST/v1#MODEL")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from organism.config import Workspace
-from organism.errors import DesignError
+from organism.errors import DesignError, InputError
 from organism.measures.near_duplicates import Nearest
 from organism.optimize.configs import EvaluateConfig
 from organism.optimize.contamination import contamination, nearness
@@ -30,7 +30,7 @@ from organism.store.evaluations import (
     read_segments,
 )
 from organism.store.model_versions import ensure_base, read_version, version_by_name
-from organism.store.training_runs import TrainingRun, read_dataset_header
+from organism.store.training_runs import TrainingRun, find_run, read_dataset_header
 
 __all__ = [
     "Comparison",
@@ -145,19 +145,33 @@ def evaluate_by_name(
     max_rows: int | None = None,
     now: datetime,
 ) -> str:
-    """The same for versions by their names in the loop; InputError for an unknown one."""
+    """The same for versions by their names in the loop, or by the run that made them; InputError for an unknown one."""
     return start_evaluation(
         store,
         workspace,
         loop_id,
-        version_by_name(store, loop_id, version),
-        against=None if against is None else version_by_name(store, loop_id, against),
+        _version_meant(store, loop_id, version),
+        against=None if against is None else _version_meant(store, loop_id, against),
         dataset_id=dataset_id,
         judge=judge,
         name=name,
         max_rows=max_rows,
         now=now,
     )
+
+
+def _version_meant(store: Store, loop_id: str, ref: str) -> ModelVersion:
+    """The version of this name, else what the run of this name or id made; InputError where there is neither."""
+    try:
+        return version_by_name(store, loop_id, ref)
+    except InputError:
+        try:
+            made = find_run(store, loop_id, ref).model_version_id
+        except InputError:
+            made = None
+        if made is None:
+            raise
+    return read_version(store, made)
 
 
 def heldout_set_of(store: Store, loop_id: str, version: ModelVersion) -> str:

@@ -9,8 +9,11 @@ import pytest
 
 from organism.cli.main import main
 from organism.config import Workspace
+from organism.records import RunStatus
 from organism.store.loops import ensure_loop
+from organism.store.model_versions import version_by_name
 from organism.store.schema import open_store
+from organism.store.training_runs import TrainingRun, insert_run
 from tests.organism.conftest import Events
 from tests.organism.optimize.measured_clinic import HELDOUT, Clinic
 
@@ -37,6 +40,21 @@ def test_an_evaluation_is_queued_and_says_how_to_see_it_through(place, capsys):
     assert main(["evaluate", "notes-1", *place]) == 0
     assert "organism run resume" in capsys.readouterr().out
     assert "name the version to measure it against" in run(capsys, "evaluate", "base", *place, code=2)["error"]
+
+
+def test_a_version_is_also_meant_by_the_run_that_made_it(place, capsys):
+    with closing(open_store(Workspace(Path(place[1])).database)) as store:
+        loop_id = ensure_loop(store, "notes", datetime(2026, 9, 7))
+        made = TrainingRun(
+            run_id="a-run", loop_id=loop_id, dataset_id="d", reward_design_id=None, recipe="sft", config={},
+            status=RunStatus.DONE, created_at=datetime(2026, 9, 7), name="shorter",
+            model_version_id=version_by_name(store, loop_id, "notes-1").model_version_id,
+        )  # fmt: skip
+        store.write(lambda cursor: insert_run(cursor, made), "training_runs")
+    queued = run(capsys, "evaluate", "shorter", "--rows", "5", *place)
+    config = run(capsys, "run", "show", queued["run_id"], *place)["config"]
+    assert config["version"] == made.model_version_id
+    assert "known versions: base, notes-1" in run(capsys, "evaluate", "longer", *place, code=2)["error"]
 
 
 def test_evaluations_are_listed_and_one_is_told_in_full(place, capsys):
