@@ -46,6 +46,7 @@ MAX_SECONDS = 3600.0
 RECENT_POOL = 400
 MAX_DRAFTED = 4  # times the prompts asked for: two versions may write the same of most of them
 MAX_NAME = 120
+_CLOSED = "this ballot is closed; its result stands. Open another one to go on voting"
 
 
 class BallotSource(StrEnum):
@@ -143,8 +144,13 @@ def open_ballot(
 
 
 def next_item(store: Store, ballot_id: str, voter: str) -> BlindItem | None:
-    """The next item that this voter has not judged, in their own order; None when there is none left."""
+    """The next item that this voter has not judged, in their own order; None when there is none left.
+
+    Raises DesignError when the ballot is closed.
+    """
     ballot, who, items = read_ballot(store, ballot_id), check_voter(voter), read_items(store, ballot_id)
+    if ballot.closed_at is not None:
+        raise DesignError(_CLOSED)
     done = _done(store, ballot_id, who)
     for place, shown in enumerate(order_for(ballot, who, [item.item_number for item in items]), start=1):
         if shown.item_number not in done:
@@ -352,6 +358,6 @@ def _keep(cursor: Cursor, vote: Vote) -> str:
             raise InputError(f"{vote.voter} has voted on item {vote.item_number} already; a vote is never changed")
         return before.vote_id
     if find_ballot(cursor, vote.ballot_id).closed_at is not None:
-        raise DesignError("this ballot is closed; its result stands. Open another one to go on voting")
+        raise DesignError(_CLOSED)
     insert_votes(cursor, [vote])
     return vote.vote_id

@@ -96,6 +96,11 @@ class SweepPlan:
             )
         for cut in self.cuts:
             cut.check()
+        if "seed" in self.changes:
+            raise InputError(
+                f"changes sets seed to {self.changes['seed']!r:.40}, and each track has a seed of `seeds`; "
+                "name the seeds there, and leave seed out of changes"
+            )
         for recipe, seed in product(self.recipes, self.seeds):
             configured(recipe, self.preset, {**self.changes, "seed": seed})
         if (n := len(tracks_of(self))) > MAX_TRACKS:

@@ -172,6 +172,8 @@ def test_a_closed_ballot_takes_no_vote_and_closing_twice_is_closing_once(store: 
     assert read_ballots(store, judged.loop_id)["closed_at"].tolist() == [NOW]
     with pytest.raises(DesignError, match="this ballot is closed"):
         cast_vote(store, ballot_id, item_number=0, voter="ann", chosen="first", now=NOW)
+    with pytest.raises(DesignError, match="this ballot is closed"):
+        next_item(store, ballot_id, "ann")
 
 
 @pytest.mark.parametrize(

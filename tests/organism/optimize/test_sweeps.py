@@ -57,6 +57,7 @@ def test_a_cut_is_read_from_words():
         ({"cuts": [{"regions": [1]}]}, r"regions is \[1\]; give a word or a list of words"),
         ({"seeds": [10**400]}, "seed is 1000"),
         ({"seeds": [0.5]}, "give whole numbers"),
+        ({"seeds": [1, 2], "changes": {"seed": 7}}, "changes sets seed to 7"),
         ({"preset": "wild"}, "no preset 'wild'"),
         ({"changes": {"epochs": 0}}, "epochs is 0"),
         ({"color": 1}, "tracks have no setting 'color'"),
