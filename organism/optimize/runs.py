@@ -238,7 +238,7 @@ def keep_lines(file: Path, n_lines: int | None = None) -> None:
     """Drop what stands after these lines, or after all whole ones: lines, or one that a kill or a full disk cut in
     half, so that the next starts fresh.
     """
-    if file.exists():
+    if file.is_file():  # a device has no end
         lines = file.read_bytes().splitlines(keepends=True)
         whole = [line for line in lines[:n_lines] if line.endswith(b"\n")]
         with file.open("r+b") as out:
@@ -247,7 +247,7 @@ def keep_lines(file: Path, n_lines: int | None = None) -> None:
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
     """The whole lines so far; a line that is still being written is left for the next time."""
-    if not file.exists():
+    if not file.is_file():
         return
     with file.open(encoding="utf-8") as lines:
         yield from (json.loads(line) for line in lines if line.endswith("\n"))
