@@ -11,8 +11,9 @@ import streamlit as st
 from organism.config import utcnow
 from organism.deploy.flow import read_versions
 from organism.digest.training_set_flow import freeze
+from organism.digest.training_sets import MIN_TRAIN_ROWS
 from organism.digest.training_settings import Basis, SetSettings
-from organism.digest.votes import Tally
+from organism.digest.votes import Tally, usual_pairs
 from organism.digest.votes_flow import BallotSource, close_ballot, open_ballot, read_tally
 from organism.measures.acceptance import retained_chars
 from organism.records import DatasetKind, ModelVersion
@@ -241,13 +242,8 @@ def _opening(loop: Loop, version: str) -> None:
     """The form of a new ballot; it closes when the ballot is open."""
     names = runtime.read(read_versions, loop.loop_id)
     writers = [str(row.name) for row in names.itertuples(index=False) if str(row.role) == "writer"]
-    with st.form("open_ballot", border=False):
-        left, right = st.columns(2)
-        one = left.selectbox("Version", writers, index=writers.index(version), key="ballot_version")
-        other = right.selectbox(
-            "Against", writers, index=writers.index("base") if "base" in writers else 0, key="ballot_against"
-        )
-        source = st.radio(
+    source = BallotSource(
+        st.radio(
             "Prompts",
             list(SOURCES),
             format_func=SOURCES.__getitem__,
@@ -255,10 +251,30 @@ def _opening(loop: Loop, version: str) -> None:
             help="Held-out visits judge a version and stay out of training. Recent visits that neither model has "
             "learned from are drafted now by both, and votes on them can train the next run.",
         )
-        n_items = st.slider("Pairs", 3, 40, 8, key="ballot_items", help="Eight take a voter about four minutes.")
+    )
+    can_train = source is BallotSource.RECENT
+    if can_train:
+        st.caption(
+            f"A training set of votes needs at least {MIN_TRAIN_ROWS} decided pairs from people outside the held-out "
+            "users: open more pairs than that, since some end in a tie and some are theirs."
+        )
+    with st.form("open_ballot", border=False):
+        left, right = st.columns(2)
+        one = left.selectbox("Version", writers, index=writers.index(version), key="ballot_version")
+        other = right.selectbox(
+            "Against", writers, index=writers.index("base") if "base" in writers else 0, key="ballot_against"
+        )
+        n_items = st.slider(
+            "Pairs",
+            3,
+            60 if can_train else 40,
+            usual_pairs(can_train),
+            key=f"ballot_items_{source}",
+            help="Eight take a voter about four minutes.",
+        )
         if st.form_submit_button("Open the ballot", type="primary", icon=":material/how_to_vote:"):
             with cards.polite("Not opened"), st.spinner("Both models are writing ...", show_time=True):
-                _open(loop.loop_id, one, other, BallotSource(source), n_items, utcnow())
+                _open(loop.loop_id, one, other, source, n_items, utcnow())
                 st.rerun()
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import Body, LoopOf, PartsOf
 from organism.config import utcnow
-from organism.digest.votes import MAX_ITEMS, MAX_VOTER, Answer
+from organism.digest.votes import MAX_ITEMS, MAX_VOTER, Answer, usual_pairs
 from organism.digest.votes_flow import (
     BallotSource,
     cast_vote,
@@ -34,7 +34,7 @@ class NewBallot(Body):
 
     version: str = Field(min_length=1, max_length=200)
     against: str = Field(default="base", min_length=1, max_length=200)
-    n_items: int = Field(default=8, ge=1, le=MAX_ITEMS)
+    n_items: int | None = Field(default=None, ge=1, le=MAX_ITEMS)
     source: BallotSource = BallotSource.EVALUATION
     name: str | None = Field(default=None, max_length=120)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
@@ -61,13 +61,14 @@ def ballots(store: StoreOf, loop: LoopOf) -> JSONResponse:
 def open_one(store: StoreOf, loop: LoopOf, parts: PartsOf, body: NewBallot) -> JSONResponse:
     """Prompts are drawn by the seed: held-out ones as they were evaluated, or recent ones, drafted before the answer.
 
-    The page at /vote?ballot=ID takes votes without a key.
+    Without n_items 8 held-out prompts or 40 recent ones. The page at /vote?ballot=ID takes votes without a key.
     """
 
     def write(side: ModelVersion, prompts: Sequence[str]) -> list[str]:
         return [draft.text for draft in parts.get_drafts().drafts(side, prompts)]
 
-    made = open_ballot(store, loop, **body.model_dump(), write=write, now=utcnow())
+    asked = body.model_dump() | {"n_items": body.n_items or usual_pairs(body.source is BallotSource.RECENT)}
+    made = open_ballot(store, loop, **asked, write=write, now=utcnow())
     return JSONResponse({**plain(made), "path": f"/vote?ballot={made.ballot_id}"}, 201)
 
 

@@ -8,7 +8,8 @@ from organism.cli.commands import loop_of, opened
 from organism.cli.output import Result, table
 from organism.config import utcnow
 from organism.deploy.serving import DraftServer
-from organism.digest.votes import Answer, Tally
+from organism.digest.training_sets import MIN_TRAIN_ROWS
+from organism.digest.votes import N_TO_JUDGE, N_TO_TRAIN, Answer, Tally, usual_pairs
 from organism.digest.votes_flow import (
     BallotSource,
     BlindItem,
@@ -28,7 +29,9 @@ def add_to(command: Any) -> None:
     leaf = command("open", open_one, "open a blind ballot: two versions, the same prompts, no names until it is closed")
     leaf.add_argument("version", metavar="VERSION", help="the version to judge")
     leaf.add_argument("--against", default="base", metavar="VERSION", help="the other one (default: base)")
-    leaf.add_argument("--pairs", type=int, default=8, metavar="N", help="how many prompts (default: 8)")
+    leaf.add_argument(
+        "--pairs", type=int, metavar="N", help=f"how many prompts (default: {N_TO_JUDGE}; {N_TO_TRAIN} recent ones)"
+    )
     leaf.add_argument(
         "--source",
         choices=[str(source) for source in BallotSource],
@@ -75,7 +78,7 @@ def open_one(args: argparse.Namespace) -> Result:
             loop_of(place.store, args.loop),
             version=args.version,
             against=args.against,
-            n_items=args.pairs,
+            n_items=usual_pairs(args.source == BallotSource.RECENT) if args.pairs is None else args.pairs,
             source=BallotSource(args.source),
             name=args.name,
             seed=args.seed,
@@ -84,7 +87,9 @@ def open_one(args: argparse.Namespace) -> Result:
         )
     path = f"/vote?ballot={made.ballot_id}"
     opening = f"Opened '{made.name}' with {made.n_items} pairs: {made.ballot_id}"
-    return Result(f"{opening}\nPeople vote at {path} of the running app.", {**made._asdict(), "path": path})
+    needs = f"\nA training set of votes needs at least {MIN_TRAIN_ROWS} decided pairs of users who are not held out."
+    words = f"{opening}\nPeople vote at {path} of the running app." + needs * (args.source == BallotSource.RECENT)
+    return Result(words, {**made._asdict(), "path": path})
 
 
 def show_next(args: argparse.Namespace) -> Result:

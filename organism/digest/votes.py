@@ -13,6 +13,7 @@ from organism.store.votes import Ballot, BallotItem
 
 MAX_VOTER = 60
 MAX_ITEMS = 100
+N_TO_JUDGE, N_TO_TRAIN = 8, 40  # pairs a ballot: four minutes of a voter, and twice what a training set needs
 HIDDEN = ("Model 1", "Model 2")
 
 
@@ -74,6 +75,11 @@ class Tally(NamedTuple):
     @property
     def n_votes(self) -> int:
         return self.n_left + self.n_ties + self.n_right
+
+
+def usual_pairs(can_train: bool) -> int:
+    """How many pairs a ballot has unless somebody says otherwise; more where its votes can train."""
+    return N_TO_TRAIN if can_train else N_TO_JUDGE
 
 
 def check_voter(voter: str) -> str:

@@ -171,6 +171,16 @@ def test_a_ballot_is_opened_counted_and_closed_with_the_names(full: Path, visit:
     assert "open a ballot on recent prompts" in app.error[0].value
 
 
+def test_a_ballot_that_can_train_offers_pairs_enough_and_says_what_a_set_needs(full: Path, visit: Visit) -> None:
+    app = visit("before_after", view="vote")
+    assert [slider.value for slider in app.slider] == [8]
+    assert "needs at least 20 decided pairs" not in said(app)
+    app.radio(key="ballot_source").set_value("recent").run()
+    assert not app.exception
+    assert [slider.value for slider in app.slider] == [40]
+    assert "needs at least 20 decided pairs from people outside the held-out users" in said(app)
+
+
 def test_a_slide_of_a_vote_shows_its_result_and_no_form(full: Path, visit: Visit) -> None:
     app = visit("before_after", view="vote", present="1")
     assert not app.exception

@@ -1,15 +1,18 @@
 """Blind votes over HTTP: opened, judged by several people, closed, and blind until then."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import pytest
 from starlette.testclient import TestClient
 
 from organism.api import votes
 from organism.api.app import create_api
+from organism.deploy.serving import Draft
+from organism.records import ModelVersion
 from organism.store.database import Store
 from tests.organism.conftest import Events
-from tests.organism.digest.test_votes_flow import evaluate, version
+from tests.organism.digest.test_votes_flow import START, evaluate, version
 
 KEY = "a-key-for-tests"
 LOOP = {"loop": "notes"}
@@ -44,6 +47,26 @@ def test_people_vote_and_the_names_are_said_at_the_end(http: TestClient) -> None
     listed = http.get("/votes", params={"ballot_id": ballot_id}).json()["votes"]
     assert {vote["version"] for vote in listed} == {"tuned-1"}
     assert [row["n_voters"] for row in http.get("/ballots", params=LOOP).json()["ballots"]] == [3]
+
+
+class Pens:
+    """Drafts at once, where a test asks for no model: the version's name and the prompt."""
+
+    def get_drafts(self) -> "Pens":
+        return self
+
+    def drafts(self, side: ModelVersion, prompts: Sequence[str]) -> list[Draft]:
+        return [Draft(f"{side.name} on {prompt}", 1, 1, 1.0, "stop", 0.0) for prompt in prompts]
+
+
+def test_a_ballot_of_recent_prompts_has_forty_pairs_unless_told_otherwise(http: TestClient, events: Events) -> None:
+    for n in range(60):
+        events.draft(f"user {n}", START + timedelta(minutes=n), prompt=f"visit {n:02}")
+    events.write()
+    http.app.state.parts = Pens()
+    asked = {"version": "tuned-1", "source": "recent"}
+    assert http.post("/ballots", params=LOOP, json=asked).json()["n_items"] == 40
+    assert http.post("/ballots", params=LOOP, json={**asked, "n_items": 3}).json()["n_items"] == 3
 
 
 @pytest.mark.parametrize(
