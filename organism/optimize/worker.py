@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,7 @@ from organism.optimize.runs import (
     append_line,
     disk_error_in,
     keep_lines,
+    read_lines,
     why_the_disk,
     why_the_memory,
     write_json,
@@ -48,6 +50,9 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
 }
 NICENESS = 5
+TOLD_EVERY = 10
+# transformers 5 warns of a name that peft and TRL still use; nobody who reads a run's log can mend that.
+RENAMED = r"`(is_)?gradient_checkpointing` is deprecated"
 
 
 class Worker:
@@ -88,11 +93,14 @@ class Worker:
         environment = self.run.environment() or _remember(self.run, machine(config, base)._asdict())
         where = Machine(**environment["machine"])
         where = where._replace(threads=max(1, where.threads // count()))
+        _log(_opening(self.run, where))
 
         def on_step(step: Step) -> None:
             if not is_first():
                 return
             append_line(self.run.progress, {"phase": "train", **step._asdict(), "at": time.time()})
+            if step.step % TOLD_EVERY == 0 or step.step in (1, step.total):
+                _log(_at_step(step))
             self.say(
                 message=f"Step {step.step} of {step.total}",
                 step=step.step,
@@ -131,10 +139,32 @@ class Worker:
                 self.say(state=RunStatus.STOPPED, message=f"Stopped after step {trained.steps} of {trained.total}")
                 return
         self.say(state=RunStatus.EVALUATING, message="Both models draft the held-out rows")
+        _log(f"{self.status.message}: {len(self.run.heldout())} at most")
         if not _evaluation_of(recipe)(self.run, base, config, description, on_draft):
             self.say(state=RunStatus.STOPPED, message="Stopped during the evaluation; the trained adapter is kept")
             return
         self.say(state=RunStatus.DONE, message=_finished(self.run), seconds_left=None)
+        _log(f"{self.status.message}, after {self.status.seconds or 0:.0f} s")
+
+
+def _log(line: str) -> None:
+    """A line of log.txt, there at once; of several processes only the first speaks."""
+    if is_first():
+        print(f"{time.strftime('%H:%M:%S', time.gmtime())} {line}", flush=True)
+
+
+def _opening(run: RunFolder, where: Any) -> str:
+    """What this run is: recipe, rows, device, threads, precision."""
+    measured = run.recipe() is Recipe.EVALUATE
+    n_rows = sum(1 for _ in read_lines(run.path / ("heldout.jsonl" if measured else "data.jsonl")))
+    rows = f"{n_rows} held-out rows" if measured else f"{n_rows} rows"
+    precision = "4-bit weights" if where.four_bit else "bf16" if where.bf16 else "float32"
+    return f"recipe {run.recipe()}, {rows}, on {where.device} with {where.threads} threads, {precision}"
+
+
+def _at_step(step: Any) -> str:
+    heldout = "" if "heldout_loss" not in step.extra else f", held-out loss {step.extra['heldout_loss']:.4g}"
+    return f"step {step.step} of {step.total}: loss {step.loss:.4g}{heldout}, {step.tokens_per_second:.0f} tokens/s"
 
 
 def _evaluation_of(recipe: ModuleType) -> Callable[..., bool]:
@@ -172,6 +202,7 @@ def main(folder: Path) -> int:
     if count() == 1:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one process needs one accelerator
     os.nice(NICENESS)
+    warnings.filterwarnings("ignore", RENAMED, FutureWarning)
     worker = Worker(RunFolder(folder.resolve()))
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -71,9 +71,16 @@ def test_a_run_that_is_waited_for_prints_what_a_script_is_promised(place, quick,
     assert (listed["version_name"], listed["model_version_id"]) == ("notes-1", made["model_version_id"])
     shown = run(capsys, "run", "show", made["run_id"][-8:], *place)
     assert shown["evaluation"]["n_rows"] == 4
-    assert len(shown["progress"]) == shown["total_steps"] == 2
+    assert len(shown["progress"]) == shown["total_steps"] == 3
+    logged = run(capsys, "run", "log", made["run_id"], *place)["log"]
+    assert "recipe sft, 24 rows, on " in logged[0]
+    assert [line[9:20] for line in logged[1:-2]] == ["step 1 of 3", "step 3 of 3"]
+    assert "loss " in logged[1]
+    assert "tokens/s" in logged[1]
+    assert "Both models draft the held-out rows: " in logged[-2]
+    assert "and evaluated, after " in logged[-1]
     assert main(["run", "show", made["run_id"], *place]) == 0
-    assert "step 2 of 2, loss" in capsys.readouterr().out
+    assert "step 3 of 3, loss" in capsys.readouterr().out
 
 
 def test_a_run_is_queued_named_listed_and_changed(place, quick, capsys):
