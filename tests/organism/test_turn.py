@@ -18,6 +18,7 @@ from organism.api.product import create_product_api
 from organism.cli.main import main
 from organism.config import DEMO_LOOP, Workspace, utcnow
 from organism.demo import demo_environment, open_workspace
+from organism.deploy.flow import promote
 from organism.deploy.serving import DraftServer
 from organism.errors import DesignError
 from organism.loop import TurnPlan, turn
@@ -139,11 +140,17 @@ def test_without_the_key_nothing_is_told(http: httpx.Client) -> None:
         assert httpx.get(str(http.base_url).rstrip("/") + path).status_code == 401
 
 
-def test_rolling_back_and_making_live_again_are_two_more_events(http: httpx.Client) -> None:
+def test_rolling_back_and_making_live_again_are_two_more_events(http: httpx.Client, store: Store) -> None:
     why = {"actor": "a test", "reason": "to see it move"}
     n_events = len(http.get("/models").json()["alias_events"])
     assert http.post("/models/rollback", json=why).json()["live"] == "base"
-    http.post("/models/scribe-1/promote", json=why)
+    refused = http.post("/models/scribe-1/promote", json=why)
+    assert refused.status_code == 422
+    assert "facts" in refused.json()["error"]
+    assert http.get("/models").json()["live"] == "base"
+    loop_id = loop_id_of(store, DEMO_LOOP)
+    tuned = version_by_name(store, loop_id, "scribe-1")
+    promote(store, loop_id, tuned.model_version_id, **why, now=utcnow(), force=True)
     after = http.get("/models").json()
     assert after["live"] == "scribe-1"
     assert len(after["alias_events"]) == n_events + 2

@@ -230,5 +230,5 @@ def test_an_empty_workspace_gives_empty_tables_with_their_columns(store, events)
     assert (nobody.variants, nobody.shared) == ({}, {})
     assert rewards_by_variant(nobody, DEFAULT_DESIGN) == []
     assert "content_hash" in read_datasets(store, events.loop_id).columns
-    assert list(read_dataset_rows(store, "none").columns)[-2:] == ["facts", "second_final"]
+    assert list(read_dataset_rows(store, "none").columns)[-3:] == ["facts", "second_final", "segments"]
     assert read_saved(store, events.loop_id) == []
