@@ -26,6 +26,7 @@ from organism.optimize.runs import RunFolder, Status, keep_lines, why_the_disk, 
 from organism.records import Recipe, RunStatus
 
 POLL_SECONDS = 0.5
+KNOCKS = 3
 LARGEST_BASE = 2 << 30
 RUNTIME_ENV = "ORGANISM_RAY_RUNTIME_ENV"
 ENDED = frozenset({RunStatus.DONE, RunStatus.STOPPED, RunStatus.FAILED})
@@ -53,7 +54,7 @@ class Bridge:
         base = _base_archive(Workspace(self.run.workspace).locate(base_uri))
         _require_portable(self.run)
         keep_lines(self.run.progress)
-        ray.init(self.address, runtime_env=runtime_env(os.environ), log_to_driver=False, logging_level="ERROR")
+        _connect(ray, self.address)
         try:
             actor = ray.remote(NodeRun).options(**_resources(ray, self.run)).remote(self.run.run_id)
             began = actor.start.remote(pack(self.run.path, leave_out=("stop", "log.txt")), base, base_uri)
@@ -202,6 +203,19 @@ def main(folder: Path, address: str) -> int:
     except Exception as error:  # Ray's client raises whatever the cluster leads to
         bridge.say(RunStatus.FAILED, _lost(address, error))
     return 1
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Join the cluster; one that is busy may need a second knock, since it starts a server for every client."""
+    asked = runtime_env(os.environ)
+    for attempt in range(1, KNOCKS + 1):
+        try:
+            ray.init(address, runtime_env=asked, log_to_driver=False, logging_level="ERROR")
+            return
+        except ConnectionError:
+            if attempt == KNOCKS:
+                raise
+            time.sleep(attempt)
 
 
 def _lost(address: str, error: Exception) -> str:
