@@ -170,7 +170,9 @@ def decide_and_apply(
     experiment = read_experiment(store, experiment_id)
     if verdict is not Verdict.SHIP:
         return Decided(decision_id, None, f"Recorded: {verdict.replace('_', ' ')}. The live version stays as it is.")
-    treatment = experiment.treatment_version_id
+    treatment = experiment.variants[1].model_version_id
+    if treatment is None:
+        return Decided(decision_id, None, "Recorded: ship. The product serves this variant itself; switch it there.")
     try:
         moved = promote(store, experiment.loop_id, treatment, actor=actor, reason=note, now=now)
     except DesignError as refused:

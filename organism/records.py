@@ -46,6 +46,7 @@ class Verdict(StrEnum):
 
     SHIP = "ship"
     KEEP_RUNNING = "keep_running"
+    STOP = "stop"
     ROLL_BACK = "roll_back"
     BLOCKED = "blocked"
 
@@ -142,6 +143,22 @@ class Moments(NamedTuple):
     cross: tuple[tuple[float, ...], ...]
 
 
+class QuantileParts(NamedTuple):
+    """What one arm's quantile, clustered by user, is computed from.
+
+    `low` and `high` are the quantiles at probability - reach and + reach over all rows; `users` are moments over
+    users of two columns: the user's rows at or below the estimate, and the user's rows.
+    """
+
+    probability: float
+    reach: float
+    n_rows: int
+    estimate: float
+    low: float
+    high: float
+    users: Moments
+
+
 class FactCheck(NamedTuple):
     """One fact that a draft must carry: right if any of the strings occurs in it."""
 
@@ -171,6 +188,20 @@ class ModelVersion:
     reward_design_id: str | None
     created_at: datetime
     role: Role = Role.WRITER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One arm of an experiment: a model system under a name, and its planned share of the users.
+
+    `model_version_id` is None for a system that the product serves by itself; `prompt` is an instruction that this
+    workbench puts before what a person asks. The first variant of an experiment is its control.
+    """
+
+    name: str
+    share: float
+    model_version_id: str | None = None
+    prompt: str | None = None
 
 
 def content_hash(value: Mapping[str, Any] | list[Any] | str) -> str:

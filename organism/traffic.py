@@ -106,15 +106,17 @@ def run_simulated_traffic(
     """
     experiment = read_experiment(store, experiment_id)
     loop_name = loop_name_of(store, experiment.loop_id)
-    version_ids = {"control": experiment.control_version_id, "treatment": experiment.treatment_version_id}
     place, n_so_far = served_so_far(store, experiment_id)
     visits = environment.fresh_visits(visits_per_user, seed=place * SEEDS_PER_EXPERIMENT + n_so_far)
-    by_arm: dict[str, list[Visit]] = {arm: [] for arm in version_ids}
+    by_arm: dict[str, list[Visit]] = {variant.name: [] for variant in experiment.variants}
     for visit in visits:
-        by_arm[assign_user(store, experiment_id, visit.user_key, now=utcnow()).arm].append(visit)
+        by_arm[assign_user(store, experiment_id, visit.user_key, now=utcnow()).variant].append(visit)
     done = 0
     for arm, queue in by_arm.items():
-        version = read_version(store, version_ids[arm])
+        version_id = experiment.variant(arm).model_version_id
+        if version_id is None:
+            raise DesignError(f"variant {arm!r} is served by the product itself; no draft of it can be written here")
+        version = read_version(store, version_id)
         for first in range(0, len(queue), BATCH_SIZE):
             batch = queue[first : first + BATCH_SIZE]
             _serve_batch(store, drafts, version, experiment_id, loop_name, environment, batch)

@@ -9,7 +9,8 @@ from organism.experiment.flow import analyze, effect_track
 from organism.experiment.rules import RULES
 from organism.loop import decide_and_apply
 from organism.records import Verdict
-from organism.store.experiments import read_decisions, read_experiments
+from organism.store.decisions import read_decisions
+from organism.store.experiments import read_experiments
 from organism.traffic import run_simulated_traffic
 from ui import cards, charts, runtime, scorecards
 from ui.words import between, counted, literal, points

@@ -22,7 +22,7 @@ from organism.ingest.flow import ingest
 from organism.optimize.configs import SftConfig
 from organism.optimize.flow import start_run
 from organism.optimize.runs import RunFolder, training_steps
-from organism.records import EventKind, RunStatus
+from organism.records import EventKind, RunStatus, Variant
 from organism.store.database import Store
 from organism.store.loops import ensure_loop
 from organism.store.schema import open_store
@@ -105,8 +105,9 @@ def freeze(store: Store, loop_id: str, size: TurnSize, *, seed: int, now: dateti
 
 
 def arms(user_keys: Iterable[str]) -> dict[str, Arm]:
-    """Who gets which arm, by the product's own hash."""
-    return {key: assign(EXPERIMENT, key, TREATMENT_SHARE) for key in user_keys}
+    """Who gets which arm (control or treatment), by the product's own hash."""
+    dealt = (Variant(name="control", share=1 - TREATMENT_SHARE), Variant(name="treatment", share=TREATMENT_SHARE))
+    return {key: assign(EXPERIMENT, key, dealt) for key in user_keys}
 
 
 def record(turn: FirstTurn, ledger: Ledger) -> dict[str, Any]:
@@ -122,7 +123,12 @@ def record(turn: FirstTurn, ledger: Ledger) -> dict[str, Any]:
         "run": {"config": turn.config, "steps": turn.steps},
         "evaluation": turn.evaluation,
         "assignments": [
-            {"user_key": key, **arm._asdict(), "assigned_at": first_seen[key].isoformat()}
+            {
+                "user_key": key,
+                "arm": arm.variant,
+                "probability": arm.probability,
+                "assigned_at": first_seen[key].isoformat(),
+            }
             for key, arm in sorted(arms(first_seen).items())
         ],
     }

@@ -123,7 +123,7 @@ def make(plan: Plan, base: Path, scratch: Path, say: Say) -> tuple[Ledger, First
         live(lambda who: BASE)
         arms = first_turn.arms(who.user_key for who in clinic.staff)
         for _ in range(2):
-            live(lambda who: VARIANTS[arms[who.user_key].arm], EXPERIMENT_KEY)
+            live(lambda who: VARIANTS[arms[who.user_key].variant], EXPERIMENT_KEY)
         for _ in range(2):
             live(lambda who: TUNED)
     return clinic.ledger, turn

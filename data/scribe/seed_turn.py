@@ -15,10 +15,10 @@ from organism.experiment import flow as experiment
 from organism.optimize.flow import read_heldout, read_training_rows
 from organism.optimize.runs import Status, make_run_folder, write_json, write_lines
 from organism.records import ModelVersion, Recipe, RunStatus, Verdict, new_id
+from organism.store.assignments import append_assignment
 from organism.store.database import Cursor, Store
 from organism.store.evaluations import EvalRun, insert_evaluation
-from organism.store.experiments import append_assignment
-from organism.store.model_versions import ensure_base, insert_alias_event, insert_version
+from organism.store.model_versions import ensure_base, insert_alias_event, insert_version, read_version
 from organism.store.training_runs import TrainingRun, insert_run, read_dataset_header
 
 BASE, TUNED = "base", "scribe-1"
@@ -189,9 +189,10 @@ def start_experiment(store: Store, loop_id: str, base_id: str, tuned_id: str, tu
         is_synthetic=True,
         now=first_turn.EXPERIMENT_STARTS + turn.shift,
     )
+    names = {"control": read_version(store, base_id).name, "treatment": read_version(store, tuned_id).name}
     for row in turn.record["assignments"]:
         at = datetime.fromisoformat(row["assigned_at"]) + turn.shift
-        append_assignment(store, experiment_id, row["user_key"], row["arm"], row["probability"], at)
+        append_assignment(store, experiment_id, row["user_key"], names[row["arm"]], row["probability"], at)
     return experiment_id
 
 

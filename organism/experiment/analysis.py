@@ -1,21 +1,19 @@
 """What an experiment's figures are. Pure: per-user sums in, estimates out; `rules` turns them into a verdict."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from organism.errors import DesignError
-from organism.experiment.assignment import CONTROL, TREATMENT
+from organism.experiment.plan import PRIMARY, Plan
 from organism.records import Moments
 from organism.stats.compare import Comparison, Estimate, below_margin, difference, ratio_of_sums
 from organism.stats.moments import empty, moments
 from organism.stats.power import users_needed
 from organism.stats.srm import srm_p_value
 
-PRIMARY = "retained_char_rate"
+CONTROL, TREATMENT = "control", "treatment"
 ALPHA_SRM = 0.001
 SHARE_IN_BOTH = 0.001
 
@@ -79,43 +77,6 @@ class RequestLevel(NamedTuple):
     ci_high: float | None
     n_requests: int
     design_effect: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What was agreed before the first user: frozen when the experiment starts.
-
-    `minimum_effect` is the smallest gain in retained characters (0.05 is 5 points) worth shipping for;
-    latency and cost margins are shares of the control's value, that of written share is in points.
-    """
-
-    minimum_effect: float = 0.05
-    alpha: float = 0.05
-    power: float = 0.8
-    min_users_per_arm: int = 10
-    latency_margin: float = 0.5
-    cost_margin: float = 0.5
-    written_share_margin: float = 0.02
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON-ready data."""
-        return asdict(self)
-
-
-def plan_of(plain: Mapping[str, Any]) -> Plan:
-    """The plan in a stored experiment; what it does not say is as the default."""
-    return Plan(**{name: plain[name] for name in Plan.__dataclass_fields__ if name in plain})
-
-
-def check_plan(plan: Plan) -> None:
-    """Raise DesignError when no experiment could follow the plan."""
-    if not 0 < plan.minimum_effect < 1 or not 0 < plan.alpha < 0.5 or not 0.5 <= plan.power < 1:
-        raise DesignError(
-            f"found minimum effect {plan.minimum_effect}, alpha {plan.alpha}, power {plan.power}; wanted a minimum "
-            "effect between 0 and 1, alpha between 0 and 0.5, power from 0.5 to below 1"
-        )
-    if min(plan.latency_margin, plan.cost_margin, plan.written_share_margin) <= 0 or plan.min_users_per_arm < 2:
-        raise DesignError("every guardrail margin must be above 0, and at least 2 users an arm are needed")
 
 
 class Figures(NamedTuple):
@@ -195,20 +156,19 @@ def _moments(users: pd.DataFrame, metric: str, arm: str) -> Moments:
 
 
 def _guardrails(arms: Mapping[str, tuple[Estimate | None, Estimate | None]], plan: Plan) -> tuple[Guardrail, ...]:
-    margins = {"latency_ms": plan.latency_margin, "cost_usd": plan.cost_margin}
-    labels = {metric.name: metric.label for metric in METRICS}
-    found = [
-        Guardrail(
-            name, labels[name], margin, True, *_within(_scaled(arms[name][0], 1 + margin), arms[name][1], 0, plan)
+    labels = {metric.name: (metric.label, metric.better) for metric in METRICS}
+    found = []
+    for guard in plan.guardrails:
+        (control, treatment), (label, better) = arms[guard.metric], labels[guard.metric]
+        if guard.is_relative:
+            control, margin = _scaled(control, 1 - better * guard.margin), 0.0
+        else:
+            margin = guard.margin
+        worse, reference = (treatment, control) if better < 0 else (control, treatment)
+        found.append(
+            Guardrail(guard.metric, label, guard.margin, guard.is_relative, *_within(reference, worse, margin, plan))
         )
-        for name, margin in margins.items()
-    ]
-    control, treatment = arms["written_share"]
-    margin = plan.written_share_margin
-    kept = Guardrail(
-        "written_share", labels["written_share"], margin, False, *_within(treatment, control, margin, plan)
-    )
-    return (kept, *found)
+    return tuple(found)
 
 
 def _scaled(arm: Estimate | None, factor: float) -> Estimate | None:

@@ -1,17 +1,16 @@
 """Who gets which arm: a hash of the user, the same on every machine, without a table."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from organism.errors import DesignError
-
-CONTROL = "control"
-TREATMENT = "treatment"
+from organism.records import Variant
 
 
 class Arm(NamedTuple):
     """Where a user was put, and how probable that was: without it no later counterfactual can be computed."""
 
-    arm: str
+    variant: str
     probability: float
 
 
@@ -32,15 +31,32 @@ def bucket(salt: str, key: str, version: int = 2) -> float:
     raise ValueError(f"hash version {version} is unknown; use 1 or 2")
 
 
-def assign(salt: str, user_key: str, treatment_share: float) -> Arm:
-    """The user's arm: the first 1 − share of the buckets are control, the rest treatment.
+def assign(salt: str, user_key: str, variants: Sequence[Variant]) -> Arm:
+    """The user's variant: the buckets are dealt out in the variants' order, by their shares.
 
-    Raises DesignError for a share that leaves an arm empty.
+    Raises DesignError for shares that leave a variant empty or do not sum to 1.
     """
-    if not 0 < treatment_share < 1:
+    check_shares(variants)
+    place, until = bucket(salt, user_key), 0.0
+    for variant in variants:
+        until += variant.share
+        if place < until:
+            break
+    return Arm(variant.name, variant.share)
+
+
+def check_shares(variants: Sequence[Variant]) -> None:
+    """Raise DesignError unless there are two variants or more, of different names, whose shares are above 0 and sum
+    to 1.
+    """
+    names = [variant.name for variant in variants]
+    if len(names) < 2:
+        raise DesignError(f"found {len(names)} variant; an experiment compares two or more, the control first")
+    if len(set(names)) < len(names) or not all(name.strip() for name in names):
+        raise DesignError(f"variants need different names; found {', '.join(map(repr, names))}")
+    shares = [variant.share for variant in variants]
+    if not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-9:
         raise DesignError(
-            f"a treatment share of {treatment_share} leaves an arm empty; give a share between 0 and 1, such as 0.5"
+            f"found shares of {', '.join(f'{share:g}' for share in shares)}; "
+            "give each variant a share between 0 and 1, in all 1"
         )
-    if bucket(salt, user_key) < 1 - treatment_share:
-        return Arm(CONTROL, 1 - treatment_share)
-    return Arm(TREATMENT, treatment_share)

@@ -1,16 +1,18 @@
 """Start an experiment, assign its users, read its scorecard, keep the decision."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import pandas as pd
 
 from organism.errors import DesignError, InputError
-from organism.experiment.analysis import Plan, check_plan, figures, plan_of, track
-from organism.experiment.assignment import CONTROL, assign
+from organism.experiment.analysis import figures, track
+from organism.experiment.assignment import assign, check_shares
+from organism.experiment.plan import Plan, check_plan, plan_of
 from organism.experiment.rules import Scorecard, judge
-from organism.records import Verdict, new_id
-from organism.store import experiments
+from organism.records import Variant, Verdict, new_id
+from organism.store import assignments, decisions, experiment_sums, experiments
 from organism.store.database import Store
 from organism.store.experiments import Experiment
 from organism.store.model_versions import read_version
@@ -18,10 +20,10 @@ from organism.wire import plain
 
 
 class Assigned(NamedTuple):
-    """A user's arm, the model version that serves it, and how probable it was."""
+    """A user's variant, the model version that serves it (None: the product's own system), and how probable it was."""
 
-    arm: str
-    model_version_id: str
+    variant: str
+    model_version_id: str | None
     probability: float
 
 
@@ -50,28 +52,57 @@ def start_experiment(
 
     Raises DesignError for an empty arm, a version against itself, or a pair that is being compared already.
     """
+    control, treatment = (read_version(store, version) for version in (control_version_id, treatment_version_id))
+    if control_version_id == treatment_version_id:
+        raise DesignError(f"{control.name} is on both sides; compare two different versions")
+    variants = (
+        Variant(name=control.name, share=1 - treatment_share, model_version_id=control_version_id),
+        Variant(name=treatment.name, share=treatment_share, model_version_id=treatment_version_id),
+    )
+    return start_variants(
+        store,
+        loop_id,
+        name.strip() or f"{treatment.name} against {control.name}",
+        variants,
+        hypothesis=hypothesis,
+        is_synthetic=is_synthetic,
+        plan=plan,
+        now=now,
+    )
+
+
+def start_variants(
+    store: Store,
+    loop_id: str,
+    name: str,
+    variants: Sequence[Variant],
+    *,
+    hypothesis: str = "",
+    is_synthetic: bool = False,
+    plan: Plan | None = None,
+    now: datetime,
+) -> str:
+    """Start comparing any variants, the control first; returns the experiment's id.
+
+    Raises DesignError for shares that leave a variant empty, a version of another loop, or variants that are being
+    compared already.
+    """
     plan = plan or Plan()
     check_plan(plan)
-    assign("", "", treatment_share)
-    versions = [read_version(store, version) for version in (control_version_id, treatment_version_id)]
-    if control_version_id == treatment_version_id:
-        raise DesignError(f"{versions[0].name} is on both sides; compare two different versions")
+    check_shares(variants)
+    versions = [read_version(store, one.model_version_id) for one in variants if one.model_version_id]
     if other := [version.name for version in versions if version.loop_id != loop_id]:
         raise DesignError(f"{other[0]} belongs to another loop; compare versions of one loop")
     experiment_id = new_id(now)
     row = {
         "experiment_id": experiment_id,
         "loop_id": loop_id,
-        "name": name.strip() or f"{versions[1].name} against {versions[0].name}",
+        "name": name.strip() or " against ".join(variant.name for variant in reversed(variants)),
         "hypothesis": hypothesis,
-        "control_version_id": control_version_id,
-        "treatment_version_id": treatment_version_id,
-        "treatment_share": treatment_share,
-        "plan": plan.plain(),
         "started_at": now,
         "is_synthetic": is_synthetic,
     }
-    experiments.insert_experiment(store, row)
+    experiments.insert_experiment(store, row, variants, plan.plain())
     return experiment_id
 
 
@@ -81,22 +112,21 @@ def read_experiment(store: Store, experiment_id: str) -> Experiment:
 
 
 def assign_user(store: Store, experiment_id: str, user_key: str, now: datetime) -> Assigned:
-    """The user's arm, kept on first sight with its probability; the same at every later call.
+    """The user's variant, kept on first sight with its probability; the same at every later call.
 
     Raises InputError without a user, DesignError for a new user of an experiment that has ended.
     """
     if not user_key:
         raise InputError("no user was named; send the key of the user who is to be served")
     experiment = read_experiment(store, experiment_id)
-    kept = experiments.read_assignment(store, experiment_id, user_key)
+    kept = assignments.read_assignment(store, experiment_id, user_key)
     if kept is None:
         if experiment.status != experiments.RUNNING:
             raise DesignError(f"experiment {experiment.name!r} has ended; ask for the live version instead")
-        kept = assign(experiment.salt, user_key, experiment.treatment_share)
-        experiments.append_assignment(store, experiment_id, user_key, *kept, now=now)
-    arm, probability = kept
-    version = experiment.control_version_id if arm == CONTROL else experiment.treatment_version_id
-    return Assigned(arm, version, probability)
+        kept = assign(experiment.salt, user_key, experiment.variants)
+        assignments.append_assignment(store, experiment_id, user_key, *kept, now=now)
+    variant, probability = kept
+    return Assigned(variant, experiment.variant(variant).model_version_id, probability)
 
 
 def analyze(store: Store, experiment_id: str) -> Scorecard:
@@ -104,8 +134,8 @@ def analyze(store: Store, experiment_id: str) -> Scorecard:
     experiment = read_experiment(store, experiment_id)
     plan = plan_of(experiment.plan)
     found = figures(
-        experiments.read_user_sums(store, experiment),
-        experiments.read_request_moments(store, experiment),
+        experiment_sums.read_user_sums(store, experiment),
+        experiment_sums.read_request_moments(store, experiment),
         treatment_share=experiment.treatment_share,
         plan=plan,
     )
@@ -123,7 +153,7 @@ def analyze(store: Store, experiment_id: str) -> Scorecard:
 def effect_track(store: Store, experiment_id: str) -> pd.DataFrame:
     """The effect as it stood at the end of each day: day, effect, low, high, n_users, n_interactions."""
     experiment = read_experiment(store, experiment_id)
-    return track(experiments.read_user_sums(store, experiment, daily=True), 1 - plan_of(experiment.plan).alpha)
+    return track(experiment_sums.read_user_sums(store, experiment, daily=True), 1 - plan_of(experiment.plan).alpha)
 
 
 def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor: str, *, now: datetime) -> Decided:
@@ -136,7 +166,7 @@ def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor:
         raise InputError("a decision needs one sentence that says why, and the name of who decided")
     card = analyze(store, experiment_id)
     decision_id = new_id(now)
-    experiments.append_decision(
+    decisions.append_decision(
         store,
         {
             "decision_id": decision_id,
@@ -148,6 +178,6 @@ def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor:
             "scorecard": plain(card),
             "created_at": now,
         },
-        ends=experiments.ends_experiment(Verdict(verdict)),
+        ends=decisions.ends_experiment(Verdict(verdict)),
     )
     return Decided(decision_id, Verdict(verdict), card.rule)

@@ -9,9 +9,9 @@ from organism.experiment.analysis import (
     Guardrail,
     GuardrailState,
     MetricRow,
-    Plan,
     RequestLevel,
 )
+from organism.experiment.plan import Plan
 from organism.records import Verdict
 from organism.stats.compare import Comparison
 

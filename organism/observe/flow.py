@@ -24,7 +24,8 @@ from organism.stats.compare import Comparison, difference, ratio_of_sums
 from organism.stats.moments import moments
 from organism.store import metabolism
 from organism.store.database import Store
-from organism.store.experiments import Experiment, read_experiment, read_user_sums
+from organism.store.experiment_sums import read_user_sums
+from organism.store.experiments import Experiment, read_experiment
 
 ENOUGH_TO_TRAIN = 20
 ENOUGH_USERS = 10
@@ -122,7 +123,7 @@ def _running(store: Store, loop_id: str) -> Iterator[Experiment]:
 
 
 def _experiment(store: Store, experiment: Experiment, now: datetime) -> Iterator[Need]:
-    found, days = _effect(store, experiment), (now - experiment.started_at).days
+    found, days = _effect(store, experiment), (now - (experiment.started_at or now)).days
     enough = min(found.n_control, found.n_treatment) >= ENOUGH_USERS
     if enough and found.ci_low is not None and found.ci_high is not None and found.ci_low * found.ci_high > 0:
         yield Need(

@@ -154,9 +154,10 @@ def read_cycles(store: Store, loop_id: str) -> pd.DataFrame:
     return store.frame(
         f"""
         WITH first_live AS ({_FIRST_LIVE}), tested AS (
-            SELECT treatment_version_id, arg_min(experiment_id, started_at) AS experiment_id,
-                min(started_at) AS experiment_started_at
-            FROM experiments WHERE loop_id = $1 GROUP BY treatment_version_id
+            SELECT v.model_version_id, arg_min(e.experiment_id, e.started_at) AS experiment_id,
+                min(e.started_at) AS experiment_started_at
+            FROM experiments e JOIN variants v USING (experiment_id)
+            WHERE e.loop_id = $1 AND v.position > 0 AND e.started_at IS NOT NULL GROUP BY v.model_version_id
         ), decided AS (
             SELECT experiment_id, arg_max(verdict, created_at) AS verdict, max(created_at) AS decided_at
             FROM decisions WHERE verdict <> 'keep_running' GROUP BY experiment_id
@@ -172,7 +173,7 @@ def read_cycles(store: Store, loop_id: str) -> pd.DataFrame:
         FROM datasets d JOIN training_runs r ON r.dataset_id = d.dataset_id AND r.recipe <> 'evaluate'
         LEFT JOIN learned s ON s.dataset_id = d.dataset_id
         LEFT JOIN model_versions v ON v.run_id = r.run_id
-        LEFT JOIN tested t ON t.treatment_version_id = v.model_version_id
+        LEFT JOIN tested t ON t.model_version_id = v.model_version_id
         LEFT JOIN decided c ON c.experiment_id = t.experiment_id
         LEFT JOIN first_live l ON l.model_version_id = v.model_version_id
         WHERE d.loop_id = $1 ORDER BY d.created_at DESC, r.created_at DESC
@@ -240,7 +241,8 @@ def read_untested(store: Store, loop_id: str) -> pd.DataFrame:
         WHERE v.loop_id = $1 AND v.run_id IS NOT NULL
             AND v.model_version_id NOT IN (SELECT model_version_id FROM ({_FIRST_LIVE}))
             AND v.model_version_id NOT IN (
-                SELECT unnest([control_version_id, treatment_version_id]) FROM experiments WHERE loop_id = $1
+                SELECT t.model_version_id FROM variants t JOIN experiments e USING (experiment_id)
+                WHERE e.loop_id = $1 AND t.model_version_id IS NOT NULL
             )
         ORDER BY v.created_at DESC
         """,

@@ -322,6 +322,54 @@ def m010_votes(cursor: Cursor) -> None:
     """)
 
 
+def m011_variants_plans_and_exposures(cursor: Cursor) -> None:
+    """Experiments of several variants (any model system) in layers, plans with versions, exposures, replayable records.
+
+    Assignments name the variant itself; before, they said control or treatment.
+    """
+    cursor.execute("""
+        CREATE TABLE variants (
+            experiment_id VARCHAR NOT NULL, position INTEGER NOT NULL, name VARCHAR NOT NULL, share DOUBLE NOT NULL,
+            model_version_id VARCHAR, prompt VARCHAR, PRIMARY KEY (experiment_id, name)
+        );
+        INSERT INTO variants
+            SELECT e.experiment_id, 0, v.name, 1 - e.treatment_share, v.model_version_id, NULL
+            FROM experiments e JOIN model_versions v ON v.model_version_id = e.control_version_id
+            UNION ALL
+            SELECT e.experiment_id, 1, v.name, e.treatment_share, v.model_version_id, NULL
+            FROM experiments e JOIN model_versions v ON v.model_version_id = e.treatment_version_id;
+        UPDATE assignments SET variant_id = v.name FROM variants v
+            WHERE v.experiment_id = assignments.experiment_id
+            AND v.position = CASE assignments.variant_id WHEN 'treatment' THEN 1 ELSE 0 END;
+        CREATE TABLE plans (
+            experiment_id VARCHAR NOT NULL, version INTEGER NOT NULL, plan JSON NOT NULL, actor VARCHAR NOT NULL,
+            why VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL, PRIMARY KEY (experiment_id, version)
+        );
+        INSERT INTO plans SELECT experiment_id, 1, plan, '', 'As it was started', started_at FROM experiments;
+        ALTER TABLE experiments DROP COLUMN plan;
+        ALTER TABLE experiments DROP COLUMN control_version_id;
+        ALTER TABLE experiments DROP COLUMN treatment_version_id;
+        ALTER TABLE experiments DROP COLUMN treatment_share;
+        ALTER TABLE experiments ADD COLUMN policy VARCHAR DEFAULT 'hash';
+        ALTER TABLE experiments ADD COLUMN layer VARCHAR;
+        ALTER TABLE experiments ADD COLUMN layer_low DOUBLE;
+        ALTER TABLE experiments ADD COLUMN layer_high DOUBLE;
+        ALTER TABLE experiments ADD COLUMN targeting JSON;
+        ALTER TABLE experiments ADD COLUMN created_at TIMESTAMP;
+        UPDATE experiments SET created_at = started_at;
+        ALTER TABLE experiments ALTER COLUMN started_at DROP NOT NULL;
+        CREATE TABLE exposures (
+            experiment_id VARCHAR NOT NULL, user_key VARCHAR NOT NULL, variant_id VARCHAR NOT NULL,
+            exposed_at TIMESTAMP NOT NULL, source VARCHAR NOT NULL, PRIMARY KEY (experiment_id, user_key, variant_id)
+        );
+        CREATE TABLE holdouts (
+            loop_id VARCHAR PRIMARY KEY, share DOUBLE NOT NULL, salt VARCHAR NOT NULL, actor VARCHAR NOT NULL,
+            created_at TIMESTAMP NOT NULL
+        );
+        ALTER TABLE decisions ADD COLUMN record VARCHAR;
+    """)
+
+
 STEPS = [
     m001_events,
     m002_digest_and_optimize,
@@ -333,4 +381,5 @@ STEPS = [
     m008_recipes_and_tracks,
     m009_evaluations,
     m010_votes,
+    m011_variants_plans_and_exposures,
 ]

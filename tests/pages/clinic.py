@@ -56,13 +56,13 @@ def fill(store: Store, place: Workspace, now: datetime) -> str:
         is_synthetic=True,
         now=trained_at,
     )
-    arms = {"control": base, "treatment": tuned}
+    arms = {base.name: base, tuned.name: tuned}
     for week in range(TESTED_FROM, WEEKS):
         serve(
             store,
             week,
             start + week * WEEK,
-            lambda visit: arms[assign_user(store, experiment, visit.user_key, now=trained_at).arm],
+            lambda visit: arms[assign_user(store, experiment, visit.user_key, now=trained_at).variant],
             experiment,
         )
     card = analyze(store, experiment)

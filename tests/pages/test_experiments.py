@@ -8,7 +8,8 @@ from streamlit.testing.v1 import AppTest
 from organism.config import DEMO_LOOP, utcnow
 from organism.deploy.flow import live_version, version_by_name
 from organism.experiment.flow import start_experiment
-from organism.store.experiments import read_decisions, read_experiments
+from organism.store.decisions import read_decisions
+from organism.store.experiments import read_experiments
 from organism.store.loops import loop_id_of
 from ui import runtime
 

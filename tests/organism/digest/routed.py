@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from organism.records import ModelVersion
+from organism.records import ModelVersion, Variant
 from organism.store.database import Store
 from organism.store.experiments import insert_experiment
 from organism.store.model_versions import insert_version
@@ -34,20 +34,20 @@ def serve_experiment(store: Store, events: Events) -> str:
         "loop_id": events.loop_id,
         "name": "first",
         "hypothesis": "",
-        "control_version_id": "id-base",
-        "treatment_version_id": "id-scribe-1",
-        "treatment_share": 0.25,
-        "plan": {},
         "started_at": NOW,
         "is_synthetic": True,
     }
-    insert_experiment(store, row)
+    variants = (
+        Variant(name="base", share=0.75, model_version_id="id-base"),
+        Variant(name="scribe-1", share=0.25, model_version_id="id-scribe-1"),
+    )
+    insert_experiment(store, row, variants, {})
     rng = np.random.default_rng(2)
     for number in range(80):
         user, region = f"user-{number:02d}", ("north", "south")[number % 2]
         treated = number % 8 in (0, 1)
         mean = (0.8 if region == "north" else 0.3) if treated else 0.5
-        arm = ["e1", user, "treatment" if treated else "control", 0.25 if treated else 0.75, NOW]
+        arm = ["e1", user, "scribe-1" if treated else "base", 0.25 if treated else 0.75, NOW]
         store.execute("INSERT INTO assignments VALUES (?, ?, ?, ?, ?)", arm, "assignments")
         for visit in range(4):
             events.answered(

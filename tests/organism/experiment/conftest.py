@@ -58,8 +58,8 @@ def traffic(store, events, experiment_id) -> Callable[..., None]:
         prefix: str = "user",
     ) -> None:
         rng = np.random.default_rng(seed)
-        salt = read_experiment(store, experiment_id).salt
-        arms = {f"{prefix}-{n}": assign(salt, f"{prefix}-{n}", 0.5) for n in range(n_users)}
+        dealt = read_experiment(store, experiment_id)
+        arms = {f"{prefix}-{n}": assign(dealt.salt, f"{prefix}-{n}", dealt.variants) for n in range(n_users)}
         store.write(
             lambda cursor: cursor.executemany(
                 "INSERT INTO assignments VALUES (?, ?, ?, ?, ?)",
@@ -68,7 +68,7 @@ def traffic(store, events, experiment_id) -> Callable[..., None]:
             "assignments",
         )
         for n, (user, given) in enumerate(arms.items()):
-            arm = given.arm == "treatment"
+            arm = given.variant == "scribe-2"
             habit = rng.normal(0, 8)
             for visit in range(per_user):
                 at = NOW + timedelta(days=visit, minutes=n)

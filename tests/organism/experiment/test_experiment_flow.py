@@ -10,7 +10,8 @@ from organism.experiment.analysis import GuardrailState, Plan
 from organism.experiment.flow import analyze, assign_user, decide, effect_track, read_experiment, start_experiment
 from organism.experiment.rules import RULES, request_words
 from organism.records import Verdict
-from organism.store.experiments import read_decisions, read_experiments
+from organism.store.decisions import read_decisions
+from organism.store.experiments import read_experiments
 
 NOW = datetime(2026, 9, 7, 8)
 
@@ -125,7 +126,7 @@ def test_a_lost_arm_blocks_the_scorecard(store, events, traffic, experiment_id):
     n = 0
     while len(events.interactions) < 40:
         n += 1
-        if assign_user(store, experiment_id, f"extra-{n}", NOW).arm == "treatment":
+        if assign_user(store, experiment_id, f"extra-{n}", NOW).variant == "scribe-2":
             events.answered(f"extra-{n}", 75, NOW, experiment_id=experiment_id, variant_id="scribe-2")
     events.write()
     card = analyze(store, experiment_id)
@@ -139,8 +140,8 @@ def test_users_of_both_arms_are_counted_and_excluded(store, events, traffic, exp
     before = analyze(store, experiment_id)
     for variant in ("base", "scribe-2"):
         events.answered("wanderer", 100, NOW, experiment_id=experiment_id, variant_id=variant)
-    arm = assign_user(store, experiment_id, "misled", NOW).arm
-    wrong = "base" if arm == "treatment" else "scribe-2"
+    given = assign_user(store, experiment_id, "misled", NOW).variant
+    wrong = "base" if given == "scribe-2" else "scribe-2"
     events.answered("misled", 100, NOW, experiment_id=experiment_id, variant_id=wrong)
     events.write()
     card = analyze(store, experiment_id)
@@ -163,7 +164,7 @@ def test_an_assignment_sticks_and_is_logged_with_its_probability(store, experime
     first = assign_user(store, experiment_id, "user-1", NOW)
     assert assign_user(store, experiment_id, "user-1", NOW + timedelta(days=1)) == first
     assert first.probability == 0.5
-    assert first.model_version_id == {"control": "id-base", "treatment": "id-scribe-2"}[first.arm]
+    assert first.model_version_id == {"base": "id-base", "scribe-2": "id-scribe-2"}[first.variant]
     assert store.rows("SELECT count(*) FROM assignments") == [(1,)]
     with pytest.raises(InputError, match="no user was named"):
         assign_user(store, experiment_id, "", NOW)
@@ -171,7 +172,7 @@ def test_an_assignment_sticks_and_is_logged_with_its_probability(store, experime
 
 def test_one_pair_runs_once_at_a_time_and_the_next_one_deals_anew(store, events, versions, experiment_id):
     again = (store, events.loop_id, "first", versions["base"], versions["scribe-2"])
-    with pytest.raises(DesignError, match="'first' already compares these two versions"):
+    with pytest.raises(DesignError, match="'first' already compares these variants"):
         start_experiment(*again, now=NOW)
     decide(store, experiment_id, Verdict.ROLL_BACK, "not now", "Ann", now=NOW)
     salts = [read_experiment(store, e).salt for e in (experiment_id, start_experiment(*again, now=NOW))]

@@ -97,15 +97,23 @@ class Story:
             loop_id=self.loop_id,
             name=experiment_id,
             hypothesis="",
-            control_version_id="id-base",
-            treatment_version_id="id-scribe-1",
-            treatment_share=0.5,
             salt="s",
-            plan={},
             status="running",
+            created_at=at,
             started_at=at,
             is_synthetic=True,
         )
+        for position, version in enumerate(("base", "scribe-1")):
+            insert(
+                self.store,
+                "variants",
+                experiment_id=experiment_id,
+                position=position,
+                name=version,
+                share=0.5,
+                model_version_id=f"id-{version}",
+            )
+        insert(self.store, "plans", experiment_id=experiment_id, version=1, plan={}, actor="", why="", created_at=at)
 
     def decide(self, verdict: str, at: datetime, effect: float = 0.2, experiment_id: str = "e1") -> None:
         card = {"effect": effect, "ci_low": effect - 0.1, "ci_high": effect + 0.1}

@@ -1,8 +1,14 @@
+from datetime import datetime
+
 import pytest
 
 from organism.errors import InputError
-from organism.store.experiments import read_decisions, read_experiment, read_experiments, read_user_sums
+from organism.records import Variant
+from organism.store.decisions import read_decisions
+from organism.store.experiment_sums import read_user_sums
+from organism.store.experiments import insert_experiment, read_experiment, read_experiments
 
+NOW = datetime(2026, 9, 7, 8)
 COLUMNS = ("experiment_id", "name", "control", "treatment", "status", "verdict", "decided_at")
 
 
@@ -16,19 +22,8 @@ def test_an_empty_workspace_gives_the_columns_and_a_sentence(store, events):
 
 
 def test_sums_leave_out_what_is_silent_metric_by_metric(store, events):
-    for name in ("base", "scribe-1"):
-        store.execute(
-            "INSERT INTO model_versions (model_version_id, loop_id, name, base_path, created_at) "
-            "VALUES (?, ?, ?, 'b', now())",
-            [f"id-{name}", events.loop_id, name],
-            "model_versions",
-        )
-    store.execute(
-        "INSERT INTO experiments VALUES ('e', ?, 'n', '', 'id-base', 'id-scribe-1', 0.5, 's', '{}', 'running', now(), "
-        "NULL, true)",
-        [events.loop_id],
-        "experiments",
-    )
+    row = {"experiment_id": "e", "loop_id": events.loop_id, "name": "n", "started_at": NOW, "is_synthetic": True}
+    insert_experiment(store, row, [Variant(name="base", share=0.5), Variant(name="scribe-1", share=0.5)], {})
     kept = events.draft("u", experiment_id="e", latency_ms=None)
     events.answer(kept, retained_chars=60, final_chars=120)
     refused = events.draft("u", experiment_id="e", latency_ms=300.0)

@@ -1,0 +1,83 @@
+"""What was agreed before the first user: metrics, guardrails, error rates, users. Frozen when the experiment starts."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from organism.errors import DesignError
+
+PRIMARY = "retained_char_rate"
+
+
+class Guard(NamedTuple):
+    """A metric that may not get worse by `margin`: a share of the control's value when `is_relative`, else in its own
+    unit.
+    """
+
+    metric: str
+    margin: float
+    is_relative: bool = True
+
+
+GUARDS = (Guard("written_share", 0.02, False), Guard("latency_ms", 0.5), Guard("cost_usd", 0.5))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Metrics by their names; a reward design's mean is the metric `reward`.
+
+    `minimum_effect` is the smallest gain in the first primary metric, in its own unit, worth shipping for (0.05 of
+    retained characters is 5 points). `n_users` are the users in all that the design asks for, None where nobody has
+    computed it. `covariates` are signals whose value before the experiment takes noise out (CUPED); `segments` are
+    names that users are grouped by. `reward_design_id` fixes what `reward` means; None is the live design at the start.
+    """
+
+    primary: tuple[str, ...] = (PRIMARY,)
+    guardrails: tuple[Guard, ...] = GUARDS
+    watched: tuple[str, ...] = ("accepted", "output_tokens")
+    covariates: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ("region",)
+    reward_design_id: str | None = None
+    minimum_effect: float = 0.05
+    alpha: float = 0.05
+    power: float = 0.8
+    min_users_per_arm: int = 10
+    n_users: int | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        return asdict(self)
+
+
+def plan_of(plain: Mapping[str, Any]) -> Plan:
+    """The plan in a stored experiment; what it does not say is as the default."""
+    known = {name: plain[name] for name in Plan.__dataclass_fields__ if name in plain}
+    for name in ("primary", "watched", "covariates", "segments"):
+        if name in known:
+            known[name] = tuple(known[name])
+    if "guardrails" in known:
+        known["guardrails"] = tuple(
+            Guard(**one) if isinstance(one, Mapping) else Guard(*one) for one in known["guardrails"]
+        )
+    elif "written_share_margin" in plain:  # as plans were kept before guardrails had names
+        known["guardrails"] = (
+            Guard("written_share", plain["written_share_margin"], False),
+            Guard("latency_ms", plain["latency_margin"]),
+            Guard("cost_usd", plain["cost_margin"]),
+        )
+    return Plan(**known)
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise DesignError when no experiment could follow the plan."""
+    if not plan.primary:
+        raise DesignError("the plan names no primary metric; name at least one, such as retained_char_rate")
+    if plan.minimum_effect <= 0 or not 0 < plan.alpha < 0.5 or not 0.5 <= plan.power < 1:
+        raise DesignError(
+            f"found minimum effect {plan.minimum_effect}, alpha {plan.alpha}, power {plan.power}; wanted a minimum "
+            "effect above 0, alpha between 0 and 0.5, power from 0.5 to below 1"
+        )
+    if wrong := [guard for guard in plan.guardrails if not guard.margin > 0]:
+        raise DesignError(f"guardrail {wrong[0].metric} has the margin {wrong[0].margin}; give one above 0")
+    if plan.min_users_per_arm < 2 or (plan.n_users is not None and plan.n_users < 4):
+        raise DesignError("at least 2 users an arm are needed, 4 in all; ask for more")

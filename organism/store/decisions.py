@@ -1,0 +1,58 @@
+"""What people decided about experiments, with the scorecard as it was seen."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from organism.errors import DesignError
+from organism.records import Verdict
+from organism.store.database import Cursor, Store
+from organism.store.experiments import DECIDED, RUNNING
+
+
+def append_decision(store: Store, decision: Mapping[str, Any], *, ends: bool) -> None:
+    """Keep a decision (the columns of `decisions`); one that ends the experiment closes it too.
+
+    Raises DesignError when the experiment was decided before.
+    """
+    experiment_id = decision["experiment_id"]
+
+    def work(cursor: Cursor) -> None:
+        ((status, ended_at),) = cursor.execute(
+            "SELECT status, ended_at FROM experiments WHERE experiment_id = ?", [experiment_id]
+        ).fetchall()
+        if status != RUNNING:
+            raise DesignError(
+                f"this experiment was decided at {ended_at:%Y-%m-%d %H:%M} UTC and the record stands; "
+                "start a new experiment to look again"
+            )
+        full = {**decision, "scorecard": json.dumps(decision["scorecard"])}
+        cursor.execute(
+            f"INSERT INTO decisions ({', '.join(full)}) VALUES ({', '.join('?' * len(full))})", list(full.values())
+        )
+        if ends:
+            cursor.execute(
+                "UPDATE experiments SET status = ?, ended_at = ? WHERE experiment_id = ?",
+                [DECIDED, decision["created_at"], experiment_id],
+            )
+
+    store.write(work, "decisions", "experiments")
+
+
+def read_decisions(store: Store, experiment_id: str) -> pd.DataFrame:
+    """An experiment's decisions, newest first.
+
+    Columns: decision_id, verdict, rule, note, actor, scorecard (JSON text), created_at.
+    """
+    return store.frame(
+        "SELECT decision_id, verdict, rule, note, actor, scorecard::VARCHAR AS scorecard, created_at "
+        "FROM decisions WHERE experiment_id = ? ORDER BY created_at DESC, decision_id DESC",
+        [experiment_id],
+    )
+
+
+def ends_experiment(verdict: Verdict) -> bool:
+    """Whether a decision with this verdict closes its experiment."""
+    return verdict is not Verdict.KEEP_RUNNING
