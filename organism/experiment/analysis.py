@@ -1,12 +1,15 @@
 """What an experiment's figures are. Pure: per-user sums in, estimates out; `rules` turns them into a verdict."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 import pandas as pd
 
 from organism.experiment.plan import PRIMARY, Plan
+from organism.experiment.scorecard import Guardrail as Guardrail
+from organism.experiment.scorecard import GuardrailState as GuardrailState
+from organism.experiment.scorecard import MetricRow as MetricRow
+from organism.experiment.scorecard import RequestLevel as RequestLevel
 from organism.records import Moments
 from organism.stats.compare import Comparison, Estimate, below_margin, difference, ratio_of_sums
 from organism.stats.moments import empty, moments
@@ -34,49 +37,6 @@ METRICS = (
     Metric("cost_usd", "Cost, USD", -1),
     Metric("output_tokens", "Length, tokens", 0),
 )
-
-
-class GuardrailState(StrEnum):
-    """Whether the treatment stays within a guardrail's margin."""
-
-    HOLDS = "holds"
-    BROKEN = "broken"
-    OPEN = "open"
-    UNMEASURED = "unmeasured"
-
-
-class MetricRow(NamedTuple):
-    """One metric of both arms compared, users as the units."""
-
-    metric: str
-    label: str
-    better: int
-    comparison: Comparison
-
-
-class Guardrail(NamedTuple):
-    """A metric that may not get worse than a margin, tested one-sided.
-
-    `margin` is a share of the control's value when `is_relative`, else in the metric's own unit; `p_value` is
-    for "it got worse by the margin or more", None where the data cannot say.
-    """
-
-    metric: str
-    label: str
-    margin: float
-    is_relative: bool
-    state: GuardrailState
-    p_value: float | None
-
-
-class RequestLevel(NamedTuple):
-    """What a test over single requests would have claimed, and by how much its variance is too small."""
-
-    p_value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n_requests: int
-    design_effect: float | None
 
 
 class Figures(NamedTuple):

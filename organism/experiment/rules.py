@@ -1,28 +1,15 @@
 """The written rules that turn figures into a verdict, and the sentence for the meeting. Pure."""
 
-from typing import NamedTuple
-
 from organism.experiment.analysis import (
     ALPHA_SRM,
     SHARE_IN_BOTH,
     Figures,
-    Guardrail,
-    GuardrailState,
-    MetricRow,
-    RequestLevel,
 )
 from organism.experiment.plan import Plan
+from organism.experiment.scorecard import GuardrailState, RequestLevel, Rule
+from organism.experiment.scorecard import Scorecard as Scorecard
 from organism.records import Verdict
 from organism.stats.compare import Comparison
-
-
-class Rule(NamedTuple):
-    """A rule's name, what it decides, and when, in words. Rules are tried in order; the first that fits fires."""
-
-    name: str
-    verdict: Verdict
-    when: str
-
 
 RULES = (
     Rule(
@@ -47,43 +34,6 @@ RULES = (
     Rule("guardrail_open", Verdict.KEEP_RUNNING, "the effect is above 0, but a guardrail is not settled yet"),
     Rule("better", Verdict.SHIP, "the whole interval of the effect is above 0 and every measured guardrail holds"),
 )
-
-
-class Scorecard(NamedTuple):
-    """An experiment in one value: the primary effect, the verdict by rule, its sentence, and all that stands behind.
-
-    Effect = treatment − control in retained characters. `n_control` and `n_treatment` are users with a known
-    answer. `more_users` is None unless more are needed and their number can be told.
-    """
-
-    experiment_id: str
-    name: str
-    control: str
-    treatment: str
-    effect: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p_value: float | None
-    relative: float | None
-    relative_low: float | None
-    relative_high: float | None
-    n_control: int
-    n_treatment: int
-    mean_control: float | None
-    mean_treatment: float | None
-    srm_p_value: float
-    n_users: dict[str, int]
-    n_interactions: int
-    n_in_both: int
-    more_users: int | None
-    verdict: Verdict
-    rule: str
-    sentence: str
-    metrics: tuple[MetricRow, ...]
-    guardrails: tuple[Guardrail, ...]
-    request_level: RequestLevel
-    request_sentence: str
-    is_synthetic: bool
 
 
 def judge(
