@@ -11,6 +11,7 @@ import pandas as pd
 from organism.errors import DesignError, InputError
 from organism.records import Variant
 from organism.store.database import Cursor, Store
+from organism.store.layers import refuse_overlap
 
 PLANNED = "planned"
 RUNNING = "running"
@@ -87,11 +88,15 @@ def insert_experiment(
 ) -> str:
     """Write a new experiment (columns of the table, no salt) with its variants and the first version of its plan.
 
-    Returns its salt, unused so far in this loop. Raises DesignError when one of the same variants is still running.
+    Returns its salt, unused so far in this loop. Raises DesignError when one of the same variants is still running,
+    or when it would run on a part of a layer that another one holds.
     """
 
     def work(cursor: Cursor) -> str:
-        _refuse_twin(cursor, row, variants)
+        refuse_twin(cursor, row, variants)
+        if row.get("status", RUNNING) == RUNNING:
+            slot = (row.get(name) for name in ("layer", "layer_low", "layer_high"))
+            refuse_overlap(cursor, row["loop_id"], row["experiment_id"], *slot)
         same = cursor.execute(
             "SELECT count(*) FROM experiments WHERE loop_id = ? AND name = ?", [row["loop_id"], row["name"]]
         ).fetchall()[0][0]
@@ -117,7 +122,7 @@ def insert_experiment(
     return salt
 
 
-def _refuse_twin(cursor: Cursor, row: Mapping[str, Any], variants: Sequence[Variant]) -> None:
+def refuse_twin(cursor: Cursor, row: Mapping[str, Any], variants: Sequence[Variant]) -> None:
     """Raise DesignError when an experiment of this loop that runs compares the same model systems."""
     asked = {(variant.name, variant.model_version_id, variant.prompt) for variant in variants}
     running = cursor.execute(
