@@ -245,11 +245,11 @@ class Scorecard(NamedTuple):
 
     Effect = treatment − control in the first primary metric, `treatment` the one that does best of several.
     `ci_low`, `ci_high` and `p_value` are those that count: always-valid while the experiment runs below its planned
-    users, for one look at them (`interval_kind`); `fixed` and `always` hold both, as (low, high, p). `n_control` and `n_treatment` are
-    users with a known answer; `n_users` all that were served, by variant's name. `metrics` and `guardrails` have a row for
-    each treatment. `more_users` is None unless more are needed and their number can be told; `days_left` is
-    how long they take at this loop's real rate. `power_now` is the chance that the users so far would have shown
-    `plan.minimum_effect`, `conditional_power` the chance that the planned users will, if it is there.
+    users, for one look at them (`interval_kind`); `fixed` and `always` hold both, as (low, high, p). `n_control` and
+    `n_treatment` are users with a known answer; `n_users` all that were served, by variant's name. `metrics` and
+    `guardrails` have a row for each treatment. `more_users` is None unless more are needed and their number can be
+    told; `days_left` is how long they take at this loop's real rate. `power_now` is the chance that the users so far
+    would have shown `plan.minimum_effect`, `conditional_power` that the planned users will, if it is there.
     """
 
     experiment_id: str
