@@ -4,6 +4,7 @@ A tiny p means that assignment or logging is broken, and no effect of the experi
 one look at large counts, exact for small ones, and a sequential test for counts that are watched as they grow.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from enum import StrEnum
 from math import comb, exp
@@ -70,7 +71,7 @@ def exact_srm(counts: Sequence[int], shares: Sequence[float]) -> float | None:
 
 
 def srm_test(counts: Sequence[int], shares: Sequence[float]) -> SrmTest:
-    """The split at one look: exact where an arm expects under five users and the splits can be listed, else chi-square."""
+    """The split at one look: exact where an arm expects under five users (and splits can be listed), else chi-square."""
     planned, total = _planned(counts, shares), sum(counts)
     if not total:
         return SrmTest(None, SrmMethod.CHI_SQUARE)
@@ -134,26 +135,20 @@ def _planned(counts: Sequence[int], shares: Sequence[float]) -> list[float]:
 
 
 def _binomial(k: int, n: int, share: float) -> float:
-    """The two-sided exact binomial p by the method of small likelihoods (R's and scipy's binom.test)."""
-    shares = [share, 1 - share]
+    """The two-sided exact binomial p by the method of small likelihoods (R's and scipy's binom.test).
+
+    The likelihood rises up to the mode and falls after it, so each tail's end is found by bisection.
+    """
 
     def likelihood(i: int) -> float:
-        return float(_log_multinomial(np.array([[i, n - i]]), shares)[0])
+        return float(_log_multinomial(np.array([[i, n - i]]), [share, 1 - share])[0])
 
-    seen, peak = likelihood(k) + TIE, n * share
-    if k == peak:
+    seen, mode = likelihood(k) + TIE, min(int((n + 1) * share), n)
+    if seen >= likelihood(mode):
         return 1.0
-    # On the other side of the peak the likelihood falls away from it: search where it drops to that of k.
-    low, high = (int(np.ceil(peak)), n + 1) if k < peak else (-1, int(np.floor(peak)))
-    while high - low > (0 if k < peak else 1):
-        middle = (low + high) // 2
-        if k < peak:
-            low, high = (low, middle) if likelihood(middle) <= seen else (middle + 1, high)
-        else:
-            low, high = (middle, high) if likelihood(middle) <= seen else (low, middle)
-    if k < peak:
-        return min(_at_least(n - k, n, 1 - share) + _at_least(low, n, share), 1.0)
-    return min(_at_least(k, n, share) + _at_least(n - low, n, 1 - share), 1.0)
+    n_below = bisect_right(range(mode), seen, key=likelihood)
+    n_above = n - mode - bisect_left(range(mode + 1, n + 1), -seen, key=lambda i: -likelihood(i))
+    return min(_at_least(n - n_below + 1, n, 1 - share) + _at_least(n - n_above + 1, n, share), 1.0)
 
 
 def _at_least(k: int, n: int, share: float) -> float:
