@@ -119,7 +119,7 @@ def flow(labels: Sequence[str], palette: Palette, links: Sequence[tuple[int, int
             "source": [link[0] for link in links],
             "target": [link[1] for link in links],
             "value": [link[2] for link in links],
-            "color": [_faint(tones[link[3]], 0.28) for link in links],
+            "color": [faint(tones[link[3]], 0.28) for link in links],
             "hovertemplate": "%{source.label} to %{target.label}: %{value:,}<extra></extra>",
         },
         textfont={"color": palette.text, "size": 13, "shadow": "none"},
@@ -227,7 +227,7 @@ def before_and_after(
             x=[row.before, row.after],
             y=[row.name, row.name],
             mode="lines",
-            line={"color": _faint(palette.control, 0.45), "width": 5},
+            line={"color": faint(palette.control, 0.45), "width": 5},
             hoverinfo="skip",
             showlegend=False,
         )
@@ -350,7 +350,7 @@ def _band(figure: go.Figure, x: pd.Series, low: pd.Series, high: pd.Series, colo
         x=[*x, *x[::-1]],
         y=[*high, *low[::-1]],
         fill="toself",
-        fillcolor=_faint(color, 0.16),
+        fillcolor=faint(color, 0.16),
         line={"width": 0},
         mode="lines",
         hoverinfo="skip",
@@ -371,6 +371,7 @@ def _level(figure: go.Figure, level: float | None, label: str, color: str) -> No
     )
 
 
-def _faint(color: str, opacity: float) -> str:
+def faint(color: str, opacity: float) -> str:
+    """A color of the palette as a see-through one."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
