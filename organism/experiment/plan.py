@@ -77,7 +77,67 @@ def check_plan(plan: Plan) -> None:
             f"found minimum effect {plan.minimum_effect}, alpha {plan.alpha}, power {plan.power}; wanted a minimum "
             "effect above 0, alpha between 0 and 0.5, power from 0.5 to below 1"
         )
-    if wrong := [guard for guard in plan.guardrails if not guard.margin > 0]:
-        raise DesignError(f"guardrail {wrong[0].metric} has the margin {wrong[0].margin}; give one above 0")
+    for guard in plan.guardrails:
+        if not 0 < guard.margin < float("inf"):
+            raise DesignError(f"guardrail {guard.metric} has the margin {guard.margin}; give one above 0")
+    for what, names in (("primary metric", plan.primary), ("guardrail", tuple(one.metric for one in plan.guardrails))):
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DesignError(f"{twice[0]} is named twice as a {what}; name it once")
     if plan.min_users_per_arm < 2 or (plan.n_users is not None and plan.n_users < 4):
         raise DesignError("at least 2 users an arm are needed, 4 in all; ask for more")
+
+
+class Difference(NamedTuple):
+    """What changed between two versions of a plan, in words. A `telling` one could bend a verdict after a look."""
+
+    field: str
+    words: str
+    is_telling: bool
+
+
+FREE = frozenset({"guardrails", "segments", "watched", "n_users"})
+"""What a running experiment's plan may change without suspicion; everything else is flagged as changed after start."""
+_NAMES = {
+    "primary": "primary metrics",
+    "watched": "signals to watch",
+    "covariates": "covariates",
+    "segments": "segments",
+    "reward_design_id": "reward design",
+    "minimum_effect": "minimum effect",
+    "alpha": "alpha",
+    "power": "power",
+    "min_users_per_arm": "least users an arm",
+    "n_users": "planned users",
+}
+
+
+def differences(before: Plan, after: Plan) -> list[Difference]:
+    """What changed from one version of a plan to the next, a sentence part each; empty when nothing did."""
+    found = [
+        Difference(field, f"{name}: {_said(getattr(before, field))} → {_said(getattr(after, field))}", field not in FREE)
+        for field, name in _NAMES.items()
+        if getattr(before, field) != getattr(after, field)
+    ]
+    return found + [Difference("guardrails", words, False) for words in _guard_words(before, after)]
+
+
+def margin_words(guard: Guard) -> str:
+    """How much worse is still tolerated: 50% of the control's value, or 0.02 in the metric's own unit."""
+    return f"{guard.margin:.3g} × the control's value" if guard.is_relative else f"{guard.margin:g} in its own unit"
+
+
+def _guard_words(before: Plan, after: Plan) -> list[str]:
+    old, new = ({guard.metric: guard for guard in plan.guardrails} for plan in (before, after))
+    found = [f"guardrail {name} taken away (margin {margin_words(old[name])})" for name in old if name not in new]
+    found += [f"guardrail {name} added, margin {margin_words(new[name])}" for name in new if name not in old]
+    return found + [
+        f"margin of {name}: {margin_words(old[name])} → {margin_words(new[name])}"
+        for name in new
+        if name in old and old[name] != new[name]
+    ]
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -1,0 +1,300 @@
+"""Plans of experiments: their versions, drafts that become experiments, and what a loop's own past says for sizing."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from organism.errors import DesignError, InputError
+from organism.records import Moments, RewardDesign, Variant
+from organism.store.database import Cursor, Store
+from organism.store.experiments import PLANNED, RUNNING, refuse_twin
+from organism.store.interactions import VARIANT
+from organism.store.signal_definitions import columns_of
+from organism.store.layers import refuse_overlap
+from organism.store.signal_table import refresh_signals
+from organism.store.unit_scan import scan
+
+UNIT = "coalesce(user_key, interaction_id::VARCHAR)"
+RATIOS = {"retained_char_rate": ("retained_chars", "draft_chars"), "written_share": ("retained_chars", "final_chars")}
+"""Metrics that are a ratio of two sums; any other is Σ value ÷ Σ rows with it."""
+_QUANTILE = re.compile(r"(.+)\.p(\d{1,2}(?:\.\d{1,3})?)")
+
+
+class PlanVersion(NamedTuple):
+    """One version of a plan as it was kept: plain data, who wrote it, why, and when."""
+
+    version: int
+    plan: dict[str, Any]
+    actor: str
+    why: str
+    created_at: datetime
+
+
+class SpanMoments(NamedTuple):
+    """By days how many users the span had, and by (days, metric) the moments over those who had the metric."""
+
+    n_users: dict[int, int]
+    moments: dict[tuple[int, str], Moments]
+
+
+class Past(NamedTuple):
+    """When the loop's interactions were seen first and last, and how many; both times None without any."""
+
+    first_at: datetime | None
+    last_at: datetime | None
+    n_interactions: int
+
+
+def quantile_of(metric: str) -> tuple[str, float] | None:
+    """`latency_ms.p95` as (latency_ms, 0.95); None for a metric that is no quantile."""
+    found = _QUANTILE.fullmatch(metric)
+    if found is None or not 0 < float(found[2]) < 100:
+        return None
+    return found[1], float(found[2]) / 100
+
+
+def read_plan_versions(store: Store, experiment_id: str) -> list[PlanVersion]:
+    """All versions of an experiment's plan, the first one first."""
+    found = store.rows(
+        "SELECT version, plan::VARCHAR, actor, why, created_at FROM plans WHERE experiment_id = ? ORDER BY version",
+        [experiment_id],
+    )
+    return [PlanVersion(version, json.loads(plan), *rest) for version, plan, *rest in found]
+
+
+def append_plan_version(
+    store: Store, experiment_id: str, plan: Mapping[str, Any], *, actor: str, why: str, now: datetime
+) -> int:
+    """Keep the next version of a running experiment's plan; returns its number. Raises DesignError unless it runs."""
+
+    def work(cursor: Cursor) -> int:
+        status = _status(cursor, experiment_id)
+        if status != RUNNING:
+            raise DesignError(f"this experiment is {status}, not running; only the plan of a running one has versions")
+        found = cursor.execute("SELECT max(version) FROM plans WHERE experiment_id = ?", [experiment_id]).fetchall()
+        version = int(found[0][0]) + 1
+        cursor.execute(
+            "INSERT INTO plans VALUES (?, ?, ?, ?, ?, ?)",
+            [experiment_id, version, json.dumps(dict(plan)), actor, why, now],
+        )
+        return version
+
+    kept: int = store.write(work, "experiments")
+    return kept
+
+
+def rewrite_draft(
+    store: Store,
+    experiment_id: str,
+    row: Mapping[str, Any],
+    variants: Sequence[Variant],
+    plan: Mapping[str, Any],
+    *,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Put a draft anew in place of itself (`row`: columns of experiments). Raises DesignError once it has started."""
+
+    def work(cursor: Cursor) -> None:
+        _refuse_started(cursor, experiment_id)
+        full = {**row, "targeting": json.dumps(row.get("targeting") or {})}
+        setting = ", ".join(f"{column} = ?" for column in full)
+        cursor.execute(f"UPDATE experiments SET {setting} WHERE experiment_id = ?", [*full.values(), experiment_id])
+        cursor.execute("DELETE FROM variants WHERE experiment_id = ?", [experiment_id])
+        cursor.executemany(
+            "INSERT INTO variants VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                [experiment_id, position, one.name, one.share, one.model_version_id, one.prompt]
+                for position, one in enumerate(variants)
+            ],
+        )
+        cursor.execute(
+            "UPDATE plans SET plan = ?, actor = ?, created_at = ? WHERE experiment_id = ?",
+            [json.dumps(dict(plan)), actor, now, experiment_id],
+        )
+
+    store.write(work, "experiments")
+
+
+def start_draft(
+    store: Store, experiment_id: str, variants: Sequence[Variant], plan: Mapping[str, Any], *, actor: str, now: datetime
+) -> None:
+    """Freeze the draft's plan as its version 1 and let the experiment run from now.
+
+    Raises DesignError when it has started, or when one of the same variants is running.
+    """
+
+    def work(cursor: Cursor) -> None:
+        _refuse_started(cursor, experiment_id)
+        ((loop_id, *slot),) = cursor.execute(
+            "SELECT loop_id, layer, layer_low, layer_high FROM experiments WHERE experiment_id = ?", [experiment_id]
+        ).fetchall()
+        refuse_twin(cursor, {"loop_id": loop_id}, variants)
+        refuse_overlap(cursor, loop_id, experiment_id, *slot)
+        cursor.execute(
+            "UPDATE experiments SET status = ?, started_at = ? WHERE experiment_id = ?", [RUNNING, now, experiment_id]
+        )
+        cursor.execute(
+            "UPDATE plans SET plan = ?, actor = ?, why = 'As it was started', created_at = ? WHERE experiment_id = ?",
+            [json.dumps(dict(plan)), actor, now, experiment_id],
+        )
+
+    store.write(work, "experiments")
+
+
+def delete_draft(store: Store, experiment_id: str) -> None:
+    """Take a draft away with its variants and its plan. Raises DesignError once it has started."""
+
+    def work(cursor: Cursor) -> None:
+        _refuse_started(cursor, experiment_id)
+        for table in ("variants", "plans", "experiments"):
+            cursor.execute(f"DELETE FROM {table} WHERE experiment_id = ?", [experiment_id])
+
+    store.write(work, "experiments")
+
+
+def _refuse_started(cursor: Cursor, experiment_id: str) -> None:
+    if (status := _status(cursor, experiment_id)) != PLANNED:
+        raise DesignError(
+            f"this experiment is {status} already, so its plan is frozen; a running one takes changes as new versions "
+            "(organism experiment change)"
+        )
+
+
+def _status(cursor: Cursor, experiment_id: str) -> str:
+    found = cursor.execute("SELECT status FROM experiments WHERE experiment_id = ?", [experiment_id]).fetchall()
+    if not found:
+        raise InputError(f"no experiment has the id {experiment_id!r}; organism experiment list shows those there are")
+    return str(found[0][0])
+
+
+def read_past(store: Store, loop_id: str) -> Past:
+    """How far back the loop's interactions go."""
+    found = store.rows(
+        "SELECT min(occurred_at), max(occurred_at), count(*) FROM interactions WHERE loop_id = ?", [loop_id]
+    )
+    return Past(*found[0])
+
+
+def read_weekly_traffic(store: Store, loop_id: str, until: datetime, weeks: int) -> pd.DataFrame:
+    """The loop's traffic by week, the oldest first, counted back from `until`.
+
+    Columns: week (its first moment), n_users, n_new_users (not seen before in these weeks), n_interactions.
+    """
+    return store.frame(
+        f"""
+        WITH seen AS (
+            SELECT {UNIT} AS unit, (epoch(?::TIMESTAMP - occurred_at) // 604800)::INTEGER AS back
+            FROM interactions WHERE loop_id = ? AND occurred_at <= ? AND occurred_at > ?::TIMESTAMP - to_weeks(?)
+        ), debut AS (SELECT max(back) AS back, count(*) AS n FROM (SELECT max(back) AS back FROM seen GROUP BY unit)
+            GROUP BY back)
+        SELECT ?::TIMESTAMP - to_weeks(s.back + 1) AS week, count(DISTINCT s.unit) AS n_users,
+            coalesce(max(d.n), 0) AS n_new_users, count(*) AS n_interactions
+        FROM seen s LEFT JOIN debut d USING (back) GROUP BY s.back ORDER BY s.back DESC
+        """,
+        [until, loop_id, until, until, weeks, until],
+    )
+
+
+def read_span_moments(
+    store: Store,
+    loop_id: str,
+    metrics: Mapping[str, Sequence[str]],
+    *,
+    until: datetime,
+    spans: Sequence[int],
+    before: int,
+    design: RewardDesign | None = None,
+    variant: str | None = None,
+) -> SpanMoments:
+    """What users did in the last `spans` days, and of covariates in up to `before` days before that.
+
+    `metrics` maps each to its covariates. Moments by (days, metric): over the users who had the metric in the span
+    its numerator and denominator, then each covariate's from before the span (0 and 0 for a user without). With
+    `variant` the span's rows are those that it served.
+    """
+    refresh_signals(store)
+    names = list(dict.fromkeys([*metrics, *(name for own in metrics.values() for name in own)]))
+    at = {name: place for place, name in enumerate(names)}
+    columns = {
+        metric: [f"n{at[metric]}", f"d{at[metric]}", *(f"{side}{at[one]}" for one in own for side in ("p", "q"))]
+        for metric, own in metrics.items()
+    }
+    relation = _users_of_spans(metric_columns(store, loop_id, names, design))
+    asked = [list(spans), until, loop_id, until, until, before, variant, variant]
+    with store.cursor() as cursor:
+        found = scan(cursor, relation, variant="days", metrics=columns, parameters=asked)
+    moments = {(int(days), metric): cell for (metric, days, segment, _), cell in found.cells.items() if not segment}
+    return SpanMoments({int(days): n for (days, segment, _), n in found.n_units.items() if not segment}, moments)
+
+
+def _users_of_spans(columns: Sequence[tuple[str, str]]) -> str:
+    """One row a span and user: days, then for column i n{i} and d{i}, its sums in the span (NULL for a user without),
+    p{i} and q{i} those before it.
+    """
+    sums = []
+    for i, (num, den) in enumerate(columns):
+        there = f"isfinite({num}::DOUBLE)" + ("" if den == "1" else f" AND isfinite({den}::DOUBLE)")
+        sums += [
+            f"sum({value}) FILTER (is_in AND {there})::DOUBLE AS {now_}{i}, "
+            f"coalesce(sum({value}) FILTER (NOT is_in AND {there}), 0)::DOUBLE AS {then}{i}"
+            for now_, then, value in (("n", "p", num), ("d", "q", den))
+        ]
+    return f"""
+        WITH spans AS (SELECT unnest(?::INTEGER[]) AS days), told AS (
+            SELECT days, {UNIT} AS unit, s.*, occurred_at > ?::TIMESTAMP - to_days(days) AS is_in
+            FROM signals s CROSS JOIN spans
+            WHERE loop_id = ? AND occurred_at <= ? AND occurred_at > ?::TIMESTAMP - to_days(days + ?)
+        )
+        SELECT days::VARCHAR AS days, {", ".join(sums)} FROM told
+        WHERE NOT is_in OR ?::VARCHAR IS NULL OR {VARIANT} = ?
+        GROUP BY told.days, unit HAVING bool_or(is_in)
+    """
+
+
+def read_users_by_variant(store: Store, loop_id: str, *, since: datetime, until: datetime) -> dict[str, int]:
+    """How many users each variant served in this time."""
+    found = store.rows(
+        f"SELECT {VARIANT}, count(DISTINCT {UNIT}) FROM interactions "
+        "WHERE loop_id = ? AND occurred_at > ? AND occurred_at <= ? GROUP BY 1",
+        [loop_id, since, until],
+    )
+    return dict(found)
+
+
+def metric_columns(
+    store: Store, loop_id: str, metrics: Sequence[str], design: RewardDesign | None = None
+) -> list[tuple[str, str]]:
+    """Each metric's numerator and denominator over rows of `signals`, in SQL; a row without either is left out.
+
+    `reward` needs the design. Raises DesignError for a signal that the loop does not have.
+    """
+    return [_columns(store, loop_id, metric, design) for metric in metrics]
+
+
+def _columns(store: Store, loop_id: str, metric: str, design: RewardDesign | None) -> tuple[str, str]:
+    if metric == "reward":
+        if design is None:
+            raise DesignError("the metric 'reward' needs a reward design; save one, or choose another metric")
+        return _reward(store, loop_id, design), "1"
+    if metric in RATIOS:
+        return RATIOS[metric]
+    return columns_of(store, loop_id, [metric])[0], "1"
+
+
+def _reward(store: Store, loop_id: str, design: RewardDesign) -> str:
+    """A row's Σ w·u ÷ Σ w; NULL where a signal is absent and the design says nothing of it.
+
+    Numbers of a saved design stand in the text: they are floats that were checked when it was saved.
+    """
+    specs = [spec for spec in design.signals if spec.weight > 0]
+    terms = []
+    for spec, column in zip(specs, columns_of(store, loop_id, [spec.signal for spec in specs]), strict=True):
+        scaled = f"greatest(0.0, least(1.0, ({column} - {spec.worst!r}) / {spec.best - spec.worst!r}))"
+        missing = "NULL" if spec.missing is None else repr(spec.missing)
+        terms.append(f"{spec.weight!r} * CASE WHEN isfinite({column}) THEN {scaled} ELSE {missing} END::DOUBLE")
+    return f"(({' + '.join(terms)}) / {sum(spec.weight for spec in specs)!r})"
