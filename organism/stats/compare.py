@@ -5,7 +5,7 @@ The unit is the user. A per-request metric is a ratio of per-user sums with the 
 how much they use the product; a test over requests is not.
 """
 
-from math import sqrt
+from math import isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -64,16 +64,16 @@ class Comparison(NamedTuple):
 
 
 class OneSided(NamedTuple):
-    """How sure it is that the effect stays below a margin: its upper bound, and p for "it does not"."""
+    """How sure it is that the effect lies on one side of a margin: its bound there, and p for "it does not"."""
 
     effect: float
-    upper: float
+    bound: float
     p_value: float
 
 
 def mean_of(users: Moments, column: int = 0) -> Estimate | None:
-    """The mean of one column over users; None without users."""
-    if not users.n:
+    """The mean of one column over users; None without users, or where a value is infinite."""
+    if not users.n or not isfinite(users.mean[column]):
         return None
     variance = users.cross[column][column] / (users.n - 1) / users.n if users.n > 1 else None
     return Estimate(users.mean[column], variance, users.n)
@@ -82,9 +82,9 @@ def mean_of(users: Moments, column: int = 0) -> Estimate | None:
 def ratio_of_sums(users: Moments, num: int = 0, den: int = 1) -> Estimate | None:
     """Σ num ÷ Σ den over users, with the delta method's variance; None where Σ den is 0 or there are no users.
 
-    Var(R) = Var(num − R·den) / (n · mean(den)²), variances over users with n − 1.
+    Var(R) = Var(num − R·den) / (n · mean(den)²), variances over users with n − 1. An infinite value gives None too.
     """
-    if not users.n or not users.mean[den]:
+    if not users.n or not users.mean[den] or not isfinite(users.mean[num]) or not isfinite(users.mean[den]):
         return None
     ratio = users.mean[num] / users.mean[den]
     if users.n < 2:
@@ -119,7 +119,7 @@ def interval(arm: Estimate | None, level: float = 0.95, *, use_t: bool = True) -
     """One arm's value with its interval: t with n − 1 degrees, or normal."""
     if arm is None or not arm.variance:
         return Interval(arm.value if arm else None, None, None)
-    reach = _quantile((1 + level) / 2, arm.n - 1 if use_t else None) * sqrt(arm.variance)
+    reach = critical_value((1 + level) / 2, arm.n - 1 if use_t else None) * sqrt(arm.variance)
     return Interval(arm.value, arm.value - reach, arm.value + reach)
 
 
@@ -135,18 +135,18 @@ def difference(
 
     For independent arms; with an `overlap`, for arms that have users in common.
     """
-    found = _standard_error(control, treatment, overlap)
+    found = standard_error(control, treatment, overlap)
     if control is None or treatment is None or found is None:
         return _without_interval(control, treatment)
     error, degrees = found[0], found[1] if use_t else None
     effect = treatment.value - control.value
-    q = _quantile((1 + level) / 2, degrees)
+    q = critical_value((1 + level) / 2, degrees)
     relative, low, high = fieller(control, treatment, q, overlap.covariance)
     return Comparison(
         effect=effect,
         ci_low=effect - q * error,
         ci_high=effect + q * error,
-        p_value=2 * _below(-abs(effect) / error, degrees),
+        p_value=2 * chance_below(-abs(effect) / error, degrees),
         relative=relative,
         relative_low=low,
         relative_high=high,
@@ -158,15 +158,34 @@ def difference(
 
 
 def below_margin(
-    control: Estimate | None, treatment: Estimate | None, margin: float = 0.0, level: float = 0.95
+    control: Estimate | None,
+    treatment: Estimate | None,
+    margin: float = 0.0,
+    level: float = 0.95,
+    *,
+    use_t: bool = True,
 ) -> OneSided | None:
-    """Is treatment − control surely below `margin`? One-sided Welch; None where the data cannot say."""
-    found = _standard_error(control, treatment)
+    """Is treatment − control surely below `margin`? One-sided Welch (or z); None where the data cannot say."""
+    found = standard_error(control, treatment)
     if control is None or treatment is None or found is None:
         return None
-    error, degrees = found
+    error, degrees = found[0], found[1] if use_t else None
     effect = treatment.value - control.value
-    return OneSided(effect, effect + _quantile(level, degrees) * error, _below((effect - margin) / error, degrees))
+    bound = effect + critical_value(level, degrees) * error
+    return OneSided(effect, bound, chance_below((effect - margin) / error, degrees))
+
+
+def above_margin(
+    control: Estimate | None,
+    treatment: Estimate | None,
+    margin: float = 0.0,
+    level: float = 0.95,
+    *,
+    use_t: bool = True,
+) -> OneSided | None:
+    """Is treatment − control surely above `margin`? The mirror image of `below_margin`; `bound` is the lower one."""
+    found = below_margin(treatment, control, -margin, level, use_t=use_t)
+    return OneSided(-found.effect, -found.bound, found.p_value) if found else None
 
 
 def fieller(control: Estimate, treatment: Estimate, q: float, covariance: float = 0.0) -> Interval:
@@ -189,7 +208,7 @@ def fieller(control: Estimate, treatment: Estimate, q: float, covariance: float 
     return Interval(relative, *ends)
 
 
-def _standard_error(
+def standard_error(
     control: Estimate | None, treatment: Estimate | None, overlap: Overlap = APART
 ) -> tuple[float, float] | None:
     """The standard error of the difference and Satterthwaite's degrees of freedom (1946).
@@ -202,7 +221,7 @@ def _standard_error(
         return None
     parts = _variance_parts(control, control.variance, treatment, treatment.variance, overlap)
     variance = sum(part for part, _ in parts)
-    if variance <= 0:
+    if not isfinite(variance) or variance <= 0:
         return None
     return sqrt(variance), 1 / sum((part / variance) ** 2 / degrees for part, degrees in parts if part)
 
@@ -247,9 +266,11 @@ def _without_interval(control: Estimate | None, treatment: Estimate | None) -> C
     )
 
 
-def _quantile(probability: float, degrees: float | None) -> float:
+def critical_value(probability: float, degrees: float | None) -> float:
+    """The quantile of Student's t with those degrees of freedom, or of the normal for None."""
     return float(ndtri(probability) if degrees is None else stdtrit(degrees, probability))
 
 
-def _below(statistic: float, degrees: float | None) -> float:
+def chance_below(statistic: float, degrees: float | None) -> float:
+    """The chance that Student's t (or the normal, for None) falls below the statistic."""
     return float(ndtr(statistic) if degrees is None else stdtr(degrees, statistic))

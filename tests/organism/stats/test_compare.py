@@ -74,7 +74,7 @@ def test_one_sided_welch_equals_gbstats():
     wanted = expected("welch_one_sided", "gbstats", "Lesser")
     found = below_margin(*arms("welch_one_sided"))
     assert found.p_value == pytest.approx(wanted["p_value"], rel=1e-9)
-    assert found.upper == pytest.approx(wanted["ci"][1], rel=1e-9)
+    assert found.bound == pytest.approx(wanted["ci"][1], rel=1e-9)
 
 
 def test_ratio_by_the_delta_method_equals_gbstats_and_tea_tasting():
