@@ -18,6 +18,7 @@ PAGES = ROOT / "pages"
 VERDICTS = {
     Verdict.SHIP: ("green", "check_circle", "Ship it"),
     Verdict.KEEP_RUNNING: ("orange", "hourglass_top", "Keep running"),
+    Verdict.STOP: ("gray", "stop_circle", "Stop"),
     Verdict.ROLL_BACK: ("red", "undo", "Roll back"),
     Verdict.BLOCKED: ("violet", "block", "Blocked"),
 }
