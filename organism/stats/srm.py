@@ -71,7 +71,7 @@ def exact_srm(counts: Sequence[int], shares: Sequence[float]) -> float | None:
 
 
 def srm_test(counts: Sequence[int], shares: Sequence[float]) -> SrmTest:
-    """The split at one look: exact where an arm expects under five users (and splits can be listed), else chi-square."""
+    """The split at one look: exact where an arm expects under five users (if splits can be listed), else chi-square."""
     planned, total = _planned(counts, shares), sum(counts)
     if not total:
         return SrmTest(None, SrmMethod.CHI_SQUARE)
