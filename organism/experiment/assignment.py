@@ -1,10 +1,17 @@
-"""Who gets which arm: a hash of the user, the same on every machine, without a table."""
+"""Who gets which variant: a hash of the user, the same on every machine, without a table. Pure.
+
+The hash, ranges and choice are GrowthBook's (its SDK conformance cases, specVersion 5): a product that uses one of its
+SDKs with this salt as the seed deals the same users to the same variants.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from organism.errors import DesignError
 from organism.records import Variant
+
+MAX_VARIANTS = 50
+Ranges = Sequence[tuple[float, float]]
 
 
 class Arm(NamedTuple):
@@ -31,27 +38,50 @@ def bucket(salt: str, key: str, version: int = 2) -> float:
     raise ValueError(f"hash version {version} is unknown; use 1 or 2")
 
 
+def bucket_ranges(n: int, coverage: float = 1.0, weights: Sequence[float] | None = None) -> list[tuple[float, float]]:
+    """The part of [0, 1) that each of n variants takes, in their order: each covers the first `coverage` of its own.
+
+    So a user keeps the variant when coverage grows. GrowthBook's rules: coverage is held to [0, 1]; weights of another
+    number or whose sum is not 1 within 0.01 are replaced by equal ones.
+    """
+    covered = min(max(coverage, 0.0), 1.0)
+    if weights is None or len(weights) != n or not 0.99 <= sum(weights) <= 1.01:
+        weights = [1 / n] * n
+    ranges, start = [], 0.0
+    for weight in weights:
+        ranges.append((start, start + covered * weight))
+        start += weight
+    return ranges
+
+
+def choose(place: float, ranges: Ranges) -> int | None:
+    """Which of the ranges [low, high) holds this place; None where none does."""
+    return next((number for number, (low, high) in enumerate(ranges) if low <= place < high), None)
+
+
 def assign(salt: str, user_key: str, variants: Sequence[Variant]) -> Arm:
     """The user's variant: the buckets are dealt out in the variants' order, by their shares.
 
     Raises DesignError for shares that leave a variant empty or do not sum to 1.
     """
     check_shares(variants)
-    place, until = bucket(salt, user_key), 0.0
-    for variant in variants:
-        until += variant.share
-        if place < until:
-            break
-    return Arm(variant.name, variant.share)
+    return deal(salt, user_key, variants, [variant.share for variant in variants])
+
+
+def deal(salt: str, user_key: str, variants: Sequence[Variant], probabilities: Sequence[float]) -> Arm:
+    """The variant that the user's hash picks under these probabilities, one a variant, in all 1."""
+    chosen = choose(bucket(salt, user_key), bucket_ranges(len(variants), weights=probabilities))
+    place = len(variants) - 1 if chosen is None else chosen
+    return Arm(variants[place].name, probabilities[place])
 
 
 def check_shares(variants: Sequence[Variant]) -> None:
-    """Raise DesignError unless there are two variants or more, of different names, whose shares are above 0 and sum
-    to 1.
-    """
+    """Raise DesignError unless there are 2 to 50 variants of different names, whose shares are above 0 and sum to 1."""
     names = [variant.name for variant in variants]
     if len(names) < 2:
         raise DesignError(f"found {len(names)} variant; an experiment compares two or more, the control first")
+    if len(names) > MAX_VARIANTS:
+        raise DesignError(f"found {len(names)} variants; an experiment compares at most {MAX_VARIANTS}: run fewer")
     if len(set(names)) < len(names) or not all(name.strip() for name in names):
         raise DesignError(f"variants need different names; found {', '.join(map(repr, names))}")
     shares = [variant.share for variant in variants]

@@ -8,23 +8,28 @@ import pandas as pd
 
 from organism.errors import DesignError, InputError
 from organism.experiment.analysis import figures, track
-from organism.experiment.assignment import assign, check_shares
+from organism.experiment.assign_flow import Assigned, assign_user
+from organism.experiment.assignment import check_shares
 from organism.experiment.plan import Plan, check_plan, plan_of
 from organism.experiment.rules import Scorecard, judge
 from organism.records import Variant, Verdict, new_id
-from organism.store import assignments, decisions, experiment_sums, experiments
+from organism.store import decisions, experiment_sums, experiments
 from organism.store.database import Store
 from organism.store.experiments import Experiment
 from organism.store.model_versions import read_version
 from organism.wire import plain
 
-
-class Assigned(NamedTuple):
-    """A user's variant, the model version that serves it (None: the product's own system), and how probable it was."""
-
-    variant: str
-    model_version_id: str | None
-    probability: float
+__all__ = [
+    "Assigned",
+    "Decided",
+    "analyze",
+    "assign_user",
+    "decide",
+    "effect_track",
+    "read_experiment",
+    "start_experiment",
+    "start_variants",
+]
 
 
 class Decided(NamedTuple):
@@ -109,24 +114,6 @@ def start_variants(
 def read_experiment(store: Store, experiment_id: str) -> Experiment:
     """One experiment with the names of its versions; raises InputError when there is none with this id."""
     return experiments.read_experiment(store, experiment_id)
-
-
-def assign_user(store: Store, experiment_id: str, user_key: str, now: datetime) -> Assigned:
-    """The user's variant, kept on first sight with its probability; the same at every later call.
-
-    Raises InputError without a user, DesignError for a new user of an experiment that has ended.
-    """
-    if not user_key:
-        raise InputError("no user was named; send the key of the user who is to be served")
-    experiment = read_experiment(store, experiment_id)
-    kept = assignments.read_assignment(store, experiment_id, user_key)
-    if kept is None:
-        if experiment.status != experiments.RUNNING:
-            raise DesignError(f"experiment {experiment.name!r} has ended; ask for the live version instead")
-        kept = assign(experiment.salt, user_key, experiment.variants)
-        assignments.append_assignment(store, experiment_id, user_key, *kept, now=now)
-    variant, probability = kept
-    return Assigned(variant, experiment.variant(variant).model_version_id, probability)
 
 
 def analyze(store: Store, experiment_id: str) -> Scorecard:

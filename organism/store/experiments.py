@@ -140,13 +140,26 @@ def refuse_twin(cursor: Cursor, row: Mapping[str, Any], variants: Sequence[Varia
 
 def read_experiment(store: Store, experiment_id: str) -> Experiment:
     """One experiment; raises InputError that names the known ones when there is none with this id."""
-    with store.cursor() as cursor:
-        rows = cursor.execute(f"{_SELECT} WHERE e.experiment_id = ?", [experiment_id]).fetchall()
-        names = [column[0] for column in cursor.description or []]
-    if not rows:
+    found = _read(store, "e.experiment_id = ?", [experiment_id])
+    if not found:
         known = ", ".join(row[0] for row in store.rows("SELECT experiment_id FROM experiments")) or "none yet"
         raise InputError(f"no experiment has the id {experiment_id!r}; known: {known}")
-    found = dict(zip(names, rows[0], strict=True))
+    return found[0]
+
+
+def read_running(store: Store, loop_id: str) -> list[Experiment]:
+    """The loop's running experiments, the oldest first."""
+    return _read(store, "e.loop_id = ? AND e.status = ? ORDER BY e.started_at, e.experiment_id", [loop_id, RUNNING])
+
+
+def _read(store: Store, where: str, asked: Sequence[Any]) -> list[Experiment]:
+    with store.cursor() as cursor:
+        rows = cursor.execute(f"{_SELECT} WHERE {where}", asked).fetchall()
+        names = [column[0] for column in cursor.description or []]
+    return [_experiment(dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _experiment(found: dict[str, Any]) -> Experiment:
     variants = tuple(Variant(**one) for one in found["variants"])
     told = {name: json.loads(found[name] or "{}") for name in ("plan", "targeting")}
     return Experiment(**{**found, **told, "variants": variants})

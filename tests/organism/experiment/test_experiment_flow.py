@@ -162,7 +162,8 @@ def test_the_track_ends_where_the_scorecard_stands(store, traffic, experiment_id
 
 def test_an_assignment_sticks_and_is_logged_with_its_probability(store, experiment_id):
     first = assign_user(store, experiment_id, "user-1", NOW)
-    assert assign_user(store, experiment_id, "user-1", NOW + timedelta(days=1)) == first
+    again = assign_user(store, experiment_id, "user-1", NOW + timedelta(days=1))
+    assert (again.variant, again.probability, again.reason) == (first.variant, first.probability, "kept")
     assert first.probability == 0.5
     assert first.model_version_id == {"base": "id-base", "scribe-2": "id-scribe-2"}[first.variant]
     assert store.rows("SELECT count(*) FROM assignments") == [(1,)]
