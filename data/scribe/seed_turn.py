@@ -15,7 +15,7 @@ from organism.experiment import flow as experiment
 from organism.optimize.flow import read_heldout, read_training_rows
 from organism.optimize.runs import Status, make_run_folder, write_json, write_lines
 from organism.records import ModelVersion, Recipe, RunStatus, Verdict, new_id
-from organism.store.assignments import append_assignment
+from organism.store.assignments import Draw, keep_assignments
 from organism.store.database import Cursor, Store
 from organism.store.evaluations import EvalRun, insert_evaluation
 from organism.store.model_versions import ensure_base, insert_alias_event, insert_version, read_version
@@ -190,9 +190,17 @@ def start_experiment(store: Store, loop_id: str, base_id: str, tuned_id: str, tu
         now=first_turn.EXPERIMENT_STARTS + turn.shift,
     )
     names = {"control": read_version(store, base_id).name, "treatment": read_version(store, tuned_id).name}
-    for row in turn.record["assignments"]:
-        at = datetime.fromisoformat(row["assigned_at"]) + turn.shift
-        append_assignment(store, experiment_id, row["user_key"], names[row["arm"]], row["probability"], at)
+    draws = [
+        Draw(
+            experiment_id,
+            row["user_key"],
+            names[row["arm"]],
+            row["probability"],
+            datetime.fromisoformat(row["assigned_at"]) + turn.shift,
+        )
+        for row in turn.record["assignments"]
+    ]
+    keep_assignments(store, draws).result()
     return experiment_id
 
 
