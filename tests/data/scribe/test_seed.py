@@ -24,7 +24,7 @@ from organism.store.signal_table import refresh_signals
 
 NOW = datetime(2026, 11, 18, 15, 30)  # a Wednesday
 LAST_MONDAY = datetime(2026, 11, 16)
-NOT_BY_SEEDING = {"sweeps", "quarantine", "audit_log"}
+NOT_BY_SEEDING = {"sweeps", "quarantine", "audit_log", "exposures", "holdouts"}
 
 
 @pytest.fixture(scope="module")
