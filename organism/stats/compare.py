@@ -16,6 +16,8 @@ from organism.stats.moments import combine
 
 # A difference of sums below this part of them is what rounding left of 0.
 ROUNDING = 1e-14
+# A standard deviation below this part of the mean is what rounding left of a constant.
+CONSTANT = 1e-15
 
 
 class Estimate(NamedTuple):
@@ -75,16 +77,19 @@ def mean_of(users: Moments, column: int = 0) -> Estimate | None:
     """The mean of one column over users; None without users, or where a value is infinite."""
     if not users.n or not isfinite(users.mean[column]):
         return None
-    variance = users.cross[column][column] / (users.n - 1) / users.n if users.n > 1 else None
-    return Estimate(users.mean[column], variance, users.n)
+    if users.n < 2:
+        return Estimate(users.mean[column], None, users.n)
+    spread = users.cross[column][column]
+    is_constant = spread <= users.n * (CONSTANT * users.mean[column]) ** 2
+    return Estimate(users.mean[column], 0.0 if is_constant else spread / (users.n - 1) / users.n, users.n)
 
 
 def ratio_of_sums(users: Moments, num: int = 0, den: int = 1) -> Estimate | None:
-    """Σ num ÷ Σ den over users, with the delta method's variance; None where Σ den is 0 or there are no users.
+    """Σ num ÷ Σ den over users, with the delta method's variance; None where Σ den is not above 0, or without users.
 
     Var(R) = Var(num − R·den) / (n · mean(den)²), variances over users with n − 1. An infinite value gives None too.
     """
-    if not users.n or not users.mean[den] or not isfinite(users.mean[num]) or not isfinite(users.mean[den]):
+    if not users.n or not users.mean[den] > 0 or not isfinite(users.mean[num]) or not isfinite(users.mean[den]):
         return None
     ratio = users.mean[num] / users.mean[den]
     if users.n < 2:
@@ -117,7 +122,7 @@ def overlap_of_ratios(both: Moments, control: Moments, treatment: Moments) -> Ov
 
 def interval(arm: Estimate | None, level: float = 0.95, *, use_t: bool = True) -> Interval:
     """One arm's value with its interval: t with n − 1 degrees, or normal."""
-    if arm is None or not arm.variance:
+    if arm is None or not arm.variance or not isfinite(arm.variance):
         return Interval(arm.value if arm else None, None, None)
     reach = critical_value((1 + level) / 2, arm.n - 1 if use_t else None) * sqrt(arm.variance)
     return Interval(arm.value, arm.value - reach, arm.value + reach)

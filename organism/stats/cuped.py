@@ -12,23 +12,27 @@ from typing import NamedTuple
 import numpy as np
 
 from organism.records import Moments
-from organism.stats.compare import ROUNDING, Estimate, mean_of, ratio_of_sums
+from organism.stats.compare import CONSTANT, ROUNDING, Estimate, difference, mean_of, ratio_of_sums
 from organism.stats.moments import Matrix, combine, merge_all
 
 # A covariate of which the earlier ones explain all but this part adds nothing but rounding.
 COLLINEAR = 1e-9
 # Each covariate costs a degree of freedom that the interval does not count; with this many users it does not show.
 USERS_PER_COVARIATE = 10
-# A standard deviation below this part of the mean is what rounding left of a constant.
-CONSTANT = 1e-14
+# A covariate from before the exposure differs between arms by chance alone; below this p it is said that it does.
+IMBALANCED = 0.001
+
+# The columns of an outcome or a covariate: one (a mean), or num and den (a ratio of sums).
+Term = tuple[int, ...]
 
 
 class Adjusted(NamedTuple):
     """The arms' values at the same covariates, in the order of the arms.
 
     `variance_reduction` is the share of the variance of the arms' values that is gone (0.3: as good as 1/0.7 times
-    the users); `theta` has one slope a covariate, 0 where it was dropped; `note` says which were dropped and why.
-    Without a usable covariate the estimates are the unadjusted ones and the reduction is None.
+    the users); `theta` has one slope a covariate, 0 where it was dropped. `note` says which were dropped and why, and
+    where a covariate differs between arms, which what happened before the exposure does not do. Without a usable
+    covariate the estimates are the unadjusted ones and the reduction is None.
     """
 
     estimates: tuple[Estimate | None, ...]
@@ -54,7 +58,7 @@ def adjust(
     if not present or not named:
         return Adjusted(plain, None, (0.0,) * len(named), "")
     kept, reasons = _usable(present, terms)
-    note = _note(named, reasons)
+    note = _note(named, reasons, _imbalanced(present, terms, kept))
     if not kept:
         return Adjusted(plain, None, (0.0,) * len(named), note)
     theta = _theta(merge_all(present), terms, kept)
@@ -64,9 +68,6 @@ def adjust(
         for arm, estimate in zip(arms, plain, strict=True)
     )
     return Adjusted(estimates, _reduction(plain, estimates), tuple(theta.tolist()), note)
-
-
-Term = tuple[int, ...]
 
 
 def _terms(arms: Sequence[Moments], n_outcome: int, ratio_covariates: int) -> list[Term]:
@@ -84,9 +85,9 @@ def _terms(arms: Sequence[Moments], n_outcome: int, ratio_covariates: int) -> li
 
 
 def _values(users: Moments, terms: Sequence[Term]) -> Matrix:
-    """The mean or ratio of each term; NaN where a denominator is 0."""
+    """The mean or ratio of each term; NaN where a denominator is not above 0."""
     mean = users.mean
-    found = [mean[t[0]] if len(t) == 1 else mean[t[0]] / mean[t[1]] if mean[t[1]] else float("nan") for t in terms]
+    found = [mean[t[0]] if len(t) == 1 else mean[t[0]] / mean[t[1]] if mean[t[1]] > 0 else float("nan") for t in terms]
     return np.array(found)
 
 
@@ -108,7 +109,7 @@ def _usable(arms: Sequence[Moments], terms: Sequence[Term]) -> tuple[list[int], 
     fewest, whole = min(arm.n for arm in arms), merge_all(arms)
     for j in range(1, len(terms)):
         if not all(isfinite(_values(users, [terms[j]])[0]) for users in (*arms, whole)):
-            reasons[j] = "has a denominator of 0"
+            reasons[j] = "has a denominator that is not above 0, or values that are not finite"
         elif _is_constant(arms, terms[j]):
             reasons[j] = "is the same for every user of an arm"
         elif fewest < USERS_PER_COVARIATE * (len(kept) + 1):
@@ -152,8 +153,8 @@ def _adjusted(arm: Moments, plain: Estimate, terms: Sequence[Term], theta: Matri
     slopes = theta[theta != 0]
     chosen = [terms[k] for k in used]
     value = plain.value - float(slopes @ (_values(arm, chosen) - center[used])[1:])
-    if plain.variance is None:
-        return Estimate(value, None, arm.n)
+    if not plain.variance:
+        return Estimate(value, plain.variance, arm.n)
     cross = _linear(arm, chosen)
     weights = np.array([1.0, *(-slopes)])
     spread = float(weights @ cross @ weights)
@@ -171,5 +172,23 @@ def _reduction(plain: Sequence[Estimate | None], adjusted: Sequence[Estimate | N
     return 1 - sum(v for v in after if v is not None) / whole if whole > 0 else None
 
 
-def _note(names: Sequence[str], reasons: dict[int, str]) -> str:
-    return "; ".join(f"not adjusted by {names[j - 1]}: it {why}" for j, why in reasons.items())
+def _imbalanced(arms: Sequence[Moments], terms: Sequence[Term], kept: Sequence[int]) -> list[tuple[int, float]]:
+    """The covariates in which another arm differs from the first by more than chance, with the p that says so."""
+    found = []
+    for j in kept:
+        first, *others = (
+            mean_of(arm, *terms[j]) if len(terms[j]) == 1 else ratio_of_sums(arm, *terms[j]) for arm in arms
+        )
+        p_values = [p for other in others if (p := difference(first, other).p_value) is not None]
+        if p_values and min(p_values) * len(p_values) < IMBALANCED:
+            found.append((j, min(p_values) * len(p_values)))
+    return found
+
+
+def _note(names: Sequence[str], reasons: dict[int, str], imbalanced: Sequence[tuple[int, float]]) -> str:
+    dropped = [f"not adjusted by {names[j - 1]}: it {why}" for j, why in reasons.items()]
+    doubtful = [
+        f"{names[j - 1]} differs between the arms (p = {p:.1g}): is it known before the exposure?"
+        for j, p in imbalanced
+    ]
+    return "; ".join(dropped + doubtful)
