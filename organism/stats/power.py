@@ -10,7 +10,7 @@ rejections on the effect's own side. Means count both sides, by the noncentral t
 
 A sequential design replaces z by the confidence sequence's critical value at its tuning,
 c(n) = sqrt(2 (x + 1)/x log(sqrt(x + 1)/alpha)) with x = n rho^2, so the users grow by ((c + z_power)/(z + z_power))^2:
-at alpha 0.05, power 0.8 and n = tuning c is 3.04 and they grow 1.92 times. Only a rejection at the last look is
+at alpha 0.05, power 0.8 and n = tuning c is 3.04 and they grow 1.91 times. Only a rejection at the last look is
 counted; the sequence also rejects earlier, so the power of watching is somewhat above what is said here.
 """
 
