@@ -20,7 +20,7 @@ class Metric:
 
     `columns` is y for a mean or a proportion (0 or 1), numerator and denominator for a ratio of sums, nothing for a
     quantile at `probability`, which is read from rows instead. `covariates` are values from before the experiment
-    (CUPED); a ratio's may be one pre-period ratio, as numerator and denominator, with `ratio_covariates`. `better` is
+    (CUPED), of which the first `ratio_covariates` pairs are ratios too (numerator, denominator). `better` is
     +1 where more is better, -1 where less is, 0 where nobody says. Several primary metrics share one error rate.
     """
 
@@ -30,7 +30,7 @@ class Metric:
     better: int = 1
     columns: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
-    ratio_covariates: bool = False
+    ratio_covariates: int = 0
     probability: float | None = None
     is_primary: bool = True
 

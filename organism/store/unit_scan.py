@@ -15,8 +15,11 @@ import numpy as np
 from organism.errors import InputError
 from organism.records import Moments
 from organism.store.database import Cursor, DatabaseError
+from organism.store.quantile_scan import scan_quantiles
 from organism.store.unit_sql import Way, sample_query, sum_query
 from organism.store.unit_sums import Answer, Roll, Sums, moments_of, roll_up, sums_of
+
+__all__ = ["Scan", "scan", "scan_quantiles"]
 
 SAMPLE = 5000
 MAX_VARIANTS = 200

@@ -1,0 +1,88 @@
+"""What clustered quantiles are computed from: three quantiles of a variant's rows, and each unit's rows below."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from organism.errors import InputError
+from organism.records import Moments, QuantileParts
+from organism.store.database import Cursor, DatabaseError
+from organism.store.unit_sql import literal
+
+
+def scan_quantiles(
+    cursor: Cursor,
+    rows_relation: str,
+    *,
+    variant: str,
+    unit: str,
+    value: str,
+    probability: float,
+    reach: Callable[[int], float],
+    parameters: Sequence[Any] = (),
+) -> dict[str, QuantileParts]:
+    """By variant the parts of the quantile of `value` at `probability`, over a relation of one row a request.
+
+    `variant`, `unit` and `value` are SQL expressions over it; `reach` tells from a number of rows how far below and
+    above the probability the two quantiles lie that bracket it. Rows without a finite value, a unit or a variant are
+    left out. Quantiles interpolate between rows, as R's type 7 and numpy do. The relation is read three times; make
+    it a table first when it is costly. Raises InputError where SQL or a value cannot be read.
+    """
+    rows = (
+        f"FROM (SELECT ({variant})::VARCHAR AS v, ({unit}) AS u, ({value})::DOUBLE AS x FROM ({rows_relation}) AS asked)\n"
+        "WHERE v IS NOT NULL AND u IS NOT NULL AND isfinite(x)"
+    )
+    try:
+        counts = dict(cursor.execute(f"SELECT v, count(*) {rows} GROUP BY v ORDER BY v", parameters).fetchall())
+        if not counts:
+            return {}
+        reaches = {name: reach(n) for name, n in counts.items()}
+        quantiles = _quantiles(cursor, rows, parameters, probability, reaches)
+        users = _users(cursor, rows, parameters, {name: found[0] for name, found in quantiles.items()})
+    except DatabaseError as error:
+        raise InputError(f"the rows cannot be read: {str(error).strip().splitlines()[0]}") from error
+    return {
+        name: QuantileParts(probability, reaches[name], counts[name], *quantiles[name], users[name]) for name in counts
+    }
+
+
+def _quantiles(
+    cursor: Cursor, rows: str, parameters: Sequence[Any], probability: float, reaches: Mapping[str, float]
+) -> dict[str, tuple[float, float, float]]:
+    """By variant its quantile and the two beside it, all by one GROUP BY; each variant picks its own of the list."""
+    beside = {name: (max(probability - r, 0.0), min(probability + r, 1.0)) for name, r in reaches.items()}
+    asked = sorted({probability, *(end for ends in beside.values() for end in ends)})
+    wanted = ", ".join(literal(one) for one in asked)
+    found = dict(cursor.execute(f"SELECT v, quantile_cont(x, [{wanted}]) {rows} GROUP BY v", parameters).fetchall())
+    return {
+        name: (
+            found[name][asked.index(probability)],
+            found[name][asked.index(low)],
+            found[name][asked.index(high)],
+        )
+        for name, (low, high) in beside.items()
+    }
+
+
+def _users(cursor: Cursor, rows: str, parameters: Sequence[Any], estimates: Mapping[str, float]) -> dict[str, Moments]:
+    """By variant the moments over units of (rows at or below the estimate, rows), from sums of whole numbers."""
+    bounds = " ".join(f"WHEN {_text(name)} THEN {literal(estimate)}" for name, estimate in estimates.items())
+    found = cursor.execute(
+        f"""
+        SELECT v, count(*), sum(below), sum(n), sum(below * below), sum(below * n), sum(n * n)
+        FROM (SELECT v, u, count(*) FILTER (x <= CASE v {bounds} END) AS below, count(*) AS n {rows} GROUP BY v, u)
+        GROUP BY v
+        """,
+        parameters,
+    ).fetchall()
+    return {name: _moments(*(int(one) for one in sums)) for name, *sums in found}
+
+
+def _moments(n: int, below: int, rows: int, below_below: int, below_rows: int, rows_rows: int) -> Moments:
+    """Exact: whole numbers of any size, divided once."""
+    off = (n * below_rows - below * rows) / n
+    cross = (((n * below_below - below**2) / n, off), (off, (n * rows_rows - rows**2) / n))
+    return Moments(n, (below / n, rows / n), cross)
+
+
+def _text(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"
