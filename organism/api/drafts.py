@@ -12,17 +12,20 @@ from organism.api.parts import PartsOf
 from organism.config import DEMO_LOOP
 from organism.errors import InputError
 from organism.traffic import Served, serve_draft
+from organism.wire import plain
 
 router = APIRouter(tags=["deploy"], dependencies=[KeyRequired])
 
 
 class Ask(BaseModel):
-    """A prompt for the loop's live version, or for a named one."""
+    """A prompt for the loop's live version, for a named one, or for the variant that an experiment gives the user."""
 
     prompt: str = Field(min_length=1, max_length=100_000)
     loop: str = DEMO_LOOP
     version: str | None = None
     user_key: str | None = None
+    experiment_id: str | None = None
+    attributes: dict[str, Any] | None = None
     max_new_tokens: int = Field(default=256, ge=1, le=4096)
 
 
@@ -34,13 +37,18 @@ class ChatMessage(BaseModel):
 
 
 class Chat(BaseModel):
-    """OpenAI's chat completion request, as far as it is served: the last user message is the prompt."""
+    """OpenAI's chat completion request, as far as it is served: the last user message is the prompt.
+
+    `experiment_id` and `attributes` are ours (`extra_body` in OpenAI's client): the variant that `user` is assigned.
+    """
 
     messages: list[ChatMessage] = Field(min_length=1)
     model: str = "live"
     max_tokens: int = Field(default=256, ge=1, le=4096)
     user: str | None = None
     stream: bool = False
+    experiment_id: str | None = None
+    attributes: dict[str, Any] | None = None
 
 
 @router.post("/drafts", summary="Write a draft with the live version")
@@ -53,6 +61,8 @@ def draft(store: StoreOf, parts: PartsOf, ask: Ask) -> JSONResponse:
         prompt=ask.prompt,
         version_name=ask.version,
         user_key=ask.user_key,
+        experiment_id=ask.experiment_id,
+        attributes=ask.attributes,
         max_new_tokens=ask.max_new_tokens,
     )
     return JSONResponse(_own_shape(served))
@@ -73,13 +83,16 @@ def chat(store: StoreOf, parts: PartsOf, ask: Chat, loop: str = DEMO_LOOP) -> JS
         prompt=prompts[-1],
         version_name=None if ask.model == "live" else ask.model,
         user_key=ask.user,
+        experiment_id=ask.experiment_id,
+        attributes=ask.attributes,
         max_new_tokens=ask.max_tokens,
     )
     return JSONResponse(_openai_shape(served))
 
 
 def _own_shape(served: Served) -> dict[str, Any]:
-    return {"interaction_id": served.interaction_id, "version": served.version, **served.draft._asdict()}
+    own = {"interaction_id": served.interaction_id, "version": served.version, **served.draft._asdict()}
+    return own | _experiment(served)
 
 
 def _openai_shape(served: Served) -> dict[str, Any]:
@@ -101,4 +114,9 @@ def _openai_shape(served: Served) -> dict[str, Any]:
             "completion_tokens": draft.output_tokens,
             "total_tokens": draft.input_tokens + draft.output_tokens,
         },
-    }
+    } | _experiment(served)
+
+
+def _experiment(served: Served) -> dict[str, Any]:
+    """What the experiment said, where one was asked."""
+    return {} if served.assigned is None else {"experiment": plain(served.assigned)}

@@ -1,4 +1,4 @@
-"""Experiments and their verdicts, assignment, decisions, and the loop's vital signs."""
+"""Experiments and their verdicts, decisions, and the loop's vital signs."""
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -8,7 +8,7 @@ from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf
 from organism.config import utcnow
 from organism.deploy.flow import version_by_name
-from organism.experiment.flow import analyze, assign_user, effect_track, start_experiment
+from organism.experiment.flow import analyze, effect_track, start_experiment
 from organism.loop import decide_and_apply
 from organism.observe.flow import needs_you, vitals
 from organism.records import Verdict
@@ -26,12 +26,6 @@ class NewExperiment(BaseModel):
     treatment: str
     treatment_share: float = Field(default=0.5, gt=0, lt=1)
     hypothesis: str = ""
-
-
-class Assign(BaseModel):
-    """Whom to put into an arm."""
-
-    user_key: str = Field(min_length=1, max_length=500)
 
 
 class Decision(BaseModel):
@@ -70,12 +64,6 @@ def scorecard(store: StoreOf, experiment_id: str) -> JSONResponse:
     return JSONResponse(
         {"scorecard": plain(analyze(store, experiment_id)), "track": plain(effect_track(store, experiment_id))}
     )
-
-
-@router.post("/experiments/{experiment_id}/assign", tags=["experiment"], summary="Put a user into an arm")
-def assign(store: StoreOf, experiment_id: str, body: Assign) -> JSONResponse:
-    """The same user always gets the same arm; the probability is logged."""
-    return JSONResponse(plain(assign_user(store, experiment_id, body.user_key, now=utcnow())))
 
 
 @router.post("/experiments/{experiment_id}/decide", tags=["experiment"], summary="Record the decision")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from fastapi import FastAPI
 
 from organism.api import (
+    assignment,
     bases,
     choices,
     datasets,
@@ -43,6 +44,7 @@ ROUTERS = (
     drafts.router,
     votes.router,
     experiments.router,
+    assignment.router,
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from organism import __version__
 from organism.cli import (
+    assign,
     bases,
     choices,
     commands,
@@ -180,6 +181,7 @@ def _model_commands(command: Any) -> None:
 
 
 def _experiment_commands(command: Any) -> None:
+    assign.add_to(command)
     leaf = command("experiments", commands.experiments, "experiments and their verdicts")
     leaf.add_argument("--loop", help="only this loop's experiments")
     leaf = command(
