@@ -28,7 +28,8 @@ def scan_quantiles(
     it a table first when it is costly. Raises InputError where SQL or a value cannot be read.
     """
     rows = (
-        f"FROM (SELECT ({variant})::VARCHAR AS v, ({unit}) AS u, ({value})::DOUBLE AS x FROM ({rows_relation}) AS asked)\n"
+        f"FROM (SELECT ({variant})::VARCHAR AS v, ({unit}) AS u, ({value})::DOUBLE AS x\n"
+        f"  FROM ({rows_relation}) AS asked)\n"
         "WHERE v IS NOT NULL AND u IS NOT NULL AND isfinite(x)"
     )
     try:
