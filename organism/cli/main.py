@@ -15,6 +15,7 @@ from organism.cli import (
     commands,
     datasets,
     evaluate,
+    experiment,
     rewards,
     runs,
     serve,
@@ -122,6 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
     bases.add_to(group("base", "base models that fine-tunes grow from: the shipped one, folders, ids of a hub"))
     datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
     tracks.add_to(group("tracks", "improvement tracks: recipes by reward designs by data cuts, side by side"))
+    experiment.add_to(group("experiment", "plan an experiment, start it, change its plan in the open"))
     votes.add_to(group("vote", "blind votes: which of two versions people prefer"))
     return parser
 

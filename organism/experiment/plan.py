@@ -114,7 +114,9 @@ _NAMES = {
 def differences(before: Plan, after: Plan) -> list[Difference]:
     """What changed from one version of a plan to the next, a sentence part each; empty when nothing did."""
     found = [
-        Difference(field, f"{name}: {_said(getattr(before, field))} → {_said(getattr(after, field))}", field not in FREE)
+        Difference(
+            field, f"{name}: {_said(getattr(before, field))} → {_said(getattr(after, field))}", field not in FREE
+        )
         for field, name in _NAMES.items()
         if getattr(before, field) != getattr(after, field)
     ]

@@ -1,66 +1,22 @@
-"""How many users and days a plan asks for, from the loop's own traffic and variances. Pure.
+"""How many users and days a plan asks for, from the loop's own traffic and variances. Pure."""
 
-A user's value of a metric is known the better the longer an experiment runs, and a loop runs out of new users: so
-users and variances are taken from the loop's last 7, 14, 28 and 56 days, as an experiment of that length would have
-seen them, and beyond from the longest of these with the new users that still come.
-"""
-
-from collections.abc import Mapping, Sequence
-from math import ceil, sqrt
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
 from typing import NamedTuple
 
-import numpy as np
-from scipy.special import ndtr
-
+from organism.experiment.past import FEW_USERS, Traffic, latest, reduction_of, users_at, variance_at
 from organism.experiment.plan import Guard, Plan
-from organism.records import Moments, Variant
-from organism.stats.compare import ratio_of_sums
-from organism.stats.cuped import adjust
-from organism.stats.power import power_of, users_needed
-from organism.stats.sequential import critical_value
+from organism.records import Variant
+from organism.stats.power import Design, detectable_effect, power_at, sample_size
+from organism.stats.sequential import TUNING
 
-SPANS = (7, 14, 28, 56)
 CURVE_WEEKS = (1, 2, 4, 8)
 LONGEST_DAYS = 364
 SHORTEST_DAYS = 7
-FEW_USERS = 10
+SHORT_HISTORY_DAYS = 14
 RATES = frozenset({"retained_char_rate", "written_share", "accepted", "reward", "error"})
 WORTH_SAYING = 0.02
-
-
-class Spread(NamedTuple):
-    """One metric over the users of a span: its value, the variance of one user's (linearized) value, the users that
-    it comes from, and the share of the variance that the covariates take out (None: nothing before the span).
-    """
-
-    mean: float
-    variance: float
-    n_users: int
-    reduction: float | None
-
-
-class Span(NamedTuple):
-    """What the loop's last `days` held: by metric its spread, and how many users had a value of it."""
-
-    days: int
-    n_users: int
-    spreads: Mapping[str, Spread]
-    known: Mapping[str, int]
-
-
-class Traffic(NamedTuple):
-    """The loop's past as sizing needs it. `share` of its users can be in the experiment (layer, holdout).
-
-    `measured_on` is the variant that the variances come from, None for all; spans are the shortest first.
-    """
-
-    spans: tuple[Span, ...]
-    users_per_week: float
-    new_users_per_week: float
-    interactions_per_week: float
-    history_days: float
-    measured_on: str | None = None
-    share: float = 1.0
 
 
 class MetricSize(NamedTuple):
@@ -124,61 +80,34 @@ class Sizing(NamedTuple):
     interactions_per_week: float
     history_days: float
     measured_on: str | None
+    warnings: tuple[str, ...]
 
 
-class _Ask(NamedTuple):
-    """One metric's question: the effect to be seen, at which two-sided alpha, between arms of these shares."""
+class _Question(NamedTuple):
+    """One metric's test, but for its variance, which depends on how long the experiment runs."""
 
     metric: str
     effect: float
     alpha: float
     power: float
     shares: tuple[float, ...]
-    with_covariates: bool
+    n_metrics: int
+    adjusts: bool
 
-
-def spread_of(users: Moments) -> Spread | None:
-    """The spread of a ratio of sums over users who have it: columns num, den, then each covariate's num and den.
-
-    One user's value is linearized by the delta method (Deng et al. 2018). The reduction is CUPED's, corrected for the
-    users and covariates it was found with (Ezekiel 1930), so that a few users do not promise too much. None where
-    fewer than two users tell a variance.
-    """
-    found = ratio_of_sums(users)
-    if found is None or found.variance is None:
-        return None
-    n_covariates = len(users.mean) // 2 - 1
-    reduction = adjust([users], 2, ratio_covariates=n_covariates).variance_reduction if n_covariates else None
-    if reduction is not None and found.n > n_covariates + 1:
-        reduction = max(1 - (1 - reduction) * (found.n - 1) / (found.n - n_covariates - 1), 0.0)
-    return Spread(found.value, found.variance * found.n, found.n, reduction)
-
-
-def users_at(traffic: Traffic, metric: str, days: float) -> float:
-    """How many users with a known value of the metric an experiment would have after so many days."""
-    known = [(0.0, 0.0), *((float(span.days), float(span.known.get(metric, 0))) for span in traffic.spans)]
-    last_days, last = known[-1]
-    if days <= last_days:
-        at = float(np.interp(days, [day for day, _ in known], [n for _, n in known]))
-    else:
-        share_known = last / max(traffic.spans[-1].n_users, 1) if traffic.spans else 0.0
-        at = last + traffic.new_users_per_week * share_known * (days - last_days) / 7
-    return at * traffic.share
-
-
-def variance_at(traffic: Traffic, metric: str, days: float, *, with_covariates: bool) -> float | None:
-    """The variance of one user's value after so many days; None where the metric was never seen."""
-    found = [(span.days, span.spreads[metric]) for span in traffic.spans if metric in span.spreads]
-    if not found:
-        return None
-    at = float(np.interp(days, [day for day, _ in found], [spread.variance for _, spread in found]))
-    return at * (1 - (reduction_of(traffic, metric) or 0.0)) if with_covariates else at
-
-
-def reduction_of(traffic: Traffic, metric: str) -> float | None:
-    """What covariates take out of the variance: of the longest span that has enough from before it."""
-    found = [span.spreads[metric].reduction for span in traffic.spans if metric in span.spreads]
-    return next((reduction for reduction in reversed(found) if reduction is not None), None)
+    def design(self, traffic: Traffic, days: float, tuning: float | None) -> Design | None:
+        """The test at that day's variance; None where the variance is unknown or 0."""
+        variance = variance_at(traffic, self.metric, days)
+        if not variance:
+            return None
+        return Design(
+            variance=variance,
+            reduction=(reduction_of(traffic, self.metric) or 0.0) if self.adjusts else 0.0,
+            shares=self.shares,
+            n_metrics=self.n_metrics,
+            alpha=self.alpha,
+            power=self.power,
+            tuning=tuning,
+        )
 
 
 def size(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> Sizing:
@@ -205,50 +134,68 @@ def size(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> Sizing:
         interactions_per_week=traffic.interactions_per_week * traffic.share,
         history_days=traffic.history_days,
         measured_on=traffic.measured_on,
+        warnings=tuple(_warnings(metrics, traffic)),
     )
 
 
-def _sizes(plan: Plan, shares: tuple[float, ...], traffic: Traffic) -> list[MetricSize]:
-    tests = len(plan.primary) * (len(shares) - 1)
+def _warnings(metrics: Sequence[MetricSize], traffic: Traffic) -> list[str]:
     found = []
-    for metric in plan.primary:
-        effect = plan.minimum_effect if metric == plan.primary[0] else None
-        found.append(_size_of(plan, metric, "primary", effect, plan.alpha / tests, shares, traffic))
-    for guard in plan.guardrails:  # one-sided at alpha: two-sided at twice that
-        margin = _margin(guard, traffic)
-        found.append(_size_of(plan, guard.metric, "guardrail", margin, 2 * plan.alpha, shares, traffic))
-    return found + [
-        _size_of(plan, metric, "watched", None, plan.alpha, shares, traffic)
-        for metric in plan.watched
-        if metric not in plan.primary
+    if traffic.spans and traffic.history_days < SHORT_HISTORY_DAYS:
+        found.append(
+            f"The loop is {traffic.history_days:.0f} days old, so every user counts as new: how many still come after "
+            "that is a guess."
+        )
+    for one in metrics:
+        if one.role == "guardrail" and one.n_users and one.days is None and one.effect:
+            found.append(
+                f"The guardrail on {one.metric} would stay open: its margin of {amount(one.metric, one.effect)} takes "
+                f"{one.n_users:,} users, which do not come within a year. Widen the margin, or watch it instead."
+            )
+        elif one.role != "watched" and one.note:
+            found.append(f"{one.metric}: {one.note}.")
+    return found
+
+
+def _sizes(plan: Plan, shares: tuple[float, ...], traffic: Traffic) -> list[MetricSize]:
+    found = [
+        _size_of(_asked(plan, shares, metric, plan.minimum_effect if not place else 0.0), "primary", traffic, plan)
+        for place, metric in enumerate(plan.primary)
     ]
+    found += [_size_of(_guarded(plan, shares, guard, traffic), "guardrail", traffic, plan) for guard in plan.guardrails]
+    others = [metric for metric in plan.watched if metric not in plan.primary]
+    return found + [_size_of(_asked(plan, shares, metric, 0.0), "watched", traffic, plan) for metric in others]
+
+
+def _asked(plan: Plan, shares: tuple[float, ...], metric: str, effect: float) -> _Question:
+    return _Question(metric, effect, plan.alpha, plan.power, shares, len(plan.primary), bool(plan.covariates))
+
+
+def _guarded(plan: Plan, shares: tuple[float, ...], guard: Guard, traffic: Traffic) -> _Question:
+    """A guardrail is tested on one side at alpha: as two sides at twice that. Covariates adjust primary metrics."""
+    return _Question(
+        guard.metric, _margin(guard, traffic) or 0.0, min(2 * plan.alpha, 0.49), plan.power, shares, 1, False
+    )
 
 
 def _margin(guard: Guard, traffic: Traffic) -> float | None:
-    spread = _latest(traffic, guard.metric)
+    spread = latest(traffic, guard.metric)
     if not guard.is_relative:
         return guard.margin
     return guard.margin * abs(spread.mean) if spread else None
 
 
-def _size_of(
-    plan: Plan,
-    metric: str,
-    role: str,
-    effect: float | None,
-    alpha: float,
-    shares: tuple[float, ...],
-    traffic: Traffic,
-) -> MetricSize:
-    spread, reduction = _latest(traffic, metric), reduction_of(traffic, metric)
+def _size_of(asked: _Question, role: str, traffic: Traffic, plan: Plan) -> MetricSize:
+    metric, effect = asked.metric, asked.effect or None
+    spread = latest(traffic, metric)
     if spread is None:
         return MetricSize(metric, role, None, None, effect, None, None, None, None, None, _unseen(traffic, metric))
-    told = (metric, role, spread.mean, spread.variance**0.5, effect, reduction)
-    if not effect or not spread.variance:
-        note = "" if spread.variance else "every user has the same value, so no number of users can be told"
-        return MetricSize(*told, None, None, None, None, note)
-    ask = _Ask(metric, effect, alpha, plan.power, shares, bool(plan.covariates))
-    fixed, watched = (_need(ask, traffic, plan, sequential=sequential) for sequential in (False, True))
+    told = (metric, role, spread.mean, spread.variance**0.5, effect, reduction_of(traffic, metric))
+    if not spread.variance:
+        return MetricSize(*told, None, None, None, None, f"every user has the same {metric}, so no number can be told")
+    if effect is None:
+        return MetricSize(*told, None, None, None, None, "")
+    fixed = _need(asked, traffic, plan, None)
+    watched = _need(asked, traffic, plan, tuning_at(fixed[0]))
     note = f"rough: from {spread.n_users} users only" if spread.n_users < FEW_USERS else ""
     return MetricSize(*told, *fixed, *watched, note)
 
@@ -259,125 +206,50 @@ def _unseen(traffic: Traffic, metric: str) -> str:
     return f"no two users have a value of {metric} in the last {traffic.spans[-1].days} days"
 
 
-def _latest(traffic: Traffic, metric: str) -> Spread | None:
-    return next((span.spreads[metric] for span in reversed(traffic.spans) if metric in span.spreads), None)
+def tuning_at(n_users: int | None) -> float:
+    """Where the always-valid interval is tightest: at the planned size, where there is one."""
+    return float(n_users) if n_users else TUNING
 
 
-def _need(ask: _Ask, traffic: Traffic, plan: Plan, *, sequential: bool) -> tuple[int | None, int | None]:
-    """Users in all and days until the traffic brings them; days None when it does not within a year."""
-    least = ceil(max(plan.min_users_per_arm / share for share in ask.shares))
-    for days in range(SHORTEST_DAYS, LONGEST_DAYS + 1):
-        n_users = users_at(traffic, ask.metric, days)
-        if n_users >= least and _power(ask, n_users, traffic, days, sequential=sequential) >= ask.power:
-            return max(_users(ask, traffic, days, sequential=sequential) or 0, least), days
-    needed = _users(ask, traffic, LONGEST_DAYS, sequential=sequential)
-    return (None if needed is None else max(needed, least)), None
+def _need(asked: _Question, traffic: Traffic, plan: Plan, tuning: float | None) -> tuple[int | None, int | None]:
+    """Users in all, and days until the traffic brings them; days None when it does not within a year.
+
+    Power is only asked on the days of the knots; between them users and variances are straight lines.
+    """
+    least = ceil(max(plan.min_users_per_arm / share for share in asked.shares))
+
+    def enough(days: int) -> bool:
+        n_users, design = users_at(traffic, asked.metric, days), asked.design(traffic, days, tuning)
+        return design is not None and n_users >= least and power_at(design, asked.effect, n_users) >= asked.power
+
+    days = next((day for day in _some_days() if enough(day)), None)
+    if days is not None:
+        days = next(day for day in range(max(days - _STEP + 1, SHORTEST_DAYS), days + 1) if enough(day))
+    design = asked.design(traffic, days or LONGEST_DAYS, tuning)
+    needed = sample_size(design, asked.effect) if design else None
+    return (None if needed is None else max(ceil(needed), least)), days
 
 
-def _users(ask: _Ask, traffic: Traffic, days: float, *, sequential: bool) -> int | None:
-    """Users in all that every comparison of a treatment with the control needs, at the variance of that day."""
-    variance = variance_at(traffic, ask.metric, days, with_covariates=ask.with_covariates)
-    if not variance:
-        return None
-    control, *treatments = ask.shares
-    needed = users_needed_sequential if sequential else users_needed
-    found = []
-    for share in treatments:
-        of_pair = needed(
-            ask.effect, variance, variance, share=share / (control + share), alpha=ask.alpha, power=ask.power
-        )
-        found.append(None if of_pair is None else ceil(of_pair / (control + share)))
-    return max((n for n in found if n is not None), default=None)
+_STEP = 7
 
 
-def _power(ask: _Ask, n_users: float, traffic: Traffic, days: float, *, sequential: bool) -> float:
-    """The least power over the comparisons with the control."""
-    variance = variance_at(traffic, ask.metric, days, with_covariates=ask.with_covariates)
-    if not variance:
-        return 0.0
-    control, *treatments = ask.shares
-    power = power_of_sequential if sequential else power_of
-    return min(
-        power(
-            ask.effect,
-            n_users * (control + share),
-            variance,
-            variance,
-            share=share / (control + share),
-            alpha=ask.alpha,
-        )
-        if n_users * (control + share) > 2
-        else 0.0
-        for share in treatments
-    )
-
-
-def power_of_sequential(
-    effect: float, n_users: float, variance_control: float, variance_treatment: float, *, share: float, alpha: float
-) -> float:
-    """A floor of the chance that the always-valid interval has excluded 0 by n users: that it does so at n."""
-    error = sqrt(variance_control / (n_users * (1 - share)) + variance_treatment / (n_users * share))
-    return float(ndtr(abs(effect) / error - critical_value(n_users, alpha=alpha)))
-
-
-def users_needed_sequential(
-    effect: float,
-    variance_control: float,
-    variance_treatment: float,
-    *,
-    share: float = 0.5,
-    alpha: float = 0.05,
-    power: float = 0.8,
-) -> int | None:
-    """Users in all for that power under watching; None when the effect is 0."""
-    if not effect:
-        return None
-    low, high = 2.0, 4.0
-
-    def reached(n: float) -> bool:
-        spread = (variance_control, variance_treatment)
-        return power_of_sequential(effect, n, *spread, share=share, alpha=alpha) >= power
-
-    while not reached(high):
-        low, high = high, high * 2
-    while high - low > 0.1:
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return ceil(high)
+def _some_days() -> range:
+    return range(SHORTEST_DAYS, LONGEST_DAYS + 1, _STEP)
 
 
 def _curve(plan: Plan, shares: tuple[float, ...], traffic: Traffic) -> list[Reach]:
-    tests = len(plan.primary) * (len(shares) - 1)
     found = []
     for metric in plan.primary:
-        spread = _latest(traffic, metric)
-        for weeks in CURVE_WEEKS if spread and spread.variance else ():
-            ask = _Ask(metric, 0.0, plan.alpha / tests, plan.power, shares, bool(plan.covariates))
-            n_users = users_at(traffic, metric, 7 * weeks)
-            fixed, watched = (_smallest(ask, n_users, traffic, 7 * weeks, sequential=kind) for kind in (False, True))
+        asked, spread = _asked(plan, shares, metric, plan.minimum_effect), latest(traffic, metric)
+        tuning = tuning_at(plan.n_users or (_need(asked, traffic, plan, None)[0] if spread else None))
+        for days in (7 * weeks for weeks in CURVE_WEEKS if spread):
+            n_users = users_at(traffic, metric, days)
+            designs = [asked.design(traffic, days, kind) for kind in (None, tuning)]
+            fixed, watched = (detectable_effect(design, n_users) if design else None for design in designs)
             if fixed is not None and spread:
                 relative = fixed / abs(spread.mean) if spread.mean else None
-                found.append(Reach(metric, weeks, int(n_users), fixed, relative, watched))
+                found.append(Reach(metric, days // 7, int(n_users), fixed, relative, watched))
     return found
-
-
-def _smallest(ask: _Ask, n_users: float, traffic: Traffic, days: float, *, sequential: bool) -> float | None:
-    """The smallest effect with the asked power; None with too few users to test anything."""
-    low, high = 0.0, (variance_at(traffic, ask.metric, days, with_covariates=False) or 0.0) ** 0.5 * 1e-3
-
-    def reached(effect: float) -> bool:
-        return _power(ask._replace(effect=effect), n_users, traffic, days, sequential=sequential) >= ask.power
-
-    for _ in range(40):
-        if reached(high):
-            break
-        low, high = high, high * 2
-    else:
-        return None
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
 
 
 def amount(metric: str, value: float) -> str:
@@ -394,8 +266,8 @@ def _sentence(plan: Plan, first: MetricSize, traffic: Traffic) -> str:
         new = traffic.new_users_per_week * traffic.share
         there = users_at(traffic, first.metric, LONGEST_DAYS)
         return (
-            f"You will not get there: {crowd}, about {new:,.0f} of them new, make {there:,.0f} users with a known "
-            f"answer within a year, and to see {what} takes {first.n_users:,}."
+            f"You will not get there: {crowd}, {f'about {new:,.0f}' if new >= 1 else 'hardly any'} of them new, make "
+            f"{there:,.0f} users with a known answer within a year; to see {what} takes {first.n_users:,}."
         )
     watched = (
         f" Watched all along by its always-valid interval: {first.n_users_sequential:,} users, "
@@ -423,7 +295,7 @@ def _advice(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> list[A
     reduction = reduction_of(traffic, metric) or 0.0
     if not plan.covariates and reduction >= WORTH_SAYING:
         words = f"Adjust for {metric} of before the experiment (CUPED): it takes {reduction:.0%} of the variance out"
-        found.append((words, _first(plan, shares, traffic, with_covariates=True)))
+        found.append((words, _first(plan, shares, traffic, adjusts=True)))
     if max(shares) - min(shares) > 0.02:
         even = tuple(1 / len(shares) for _ in shares)
         found.append(("Give all variants the same share", _first(plan, even, traffic)))
@@ -431,7 +303,7 @@ def _advice(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> list[A
         kept = tuple(share / sum(shares[:-1]) for share in shares[:-1])
         found.append((f"One variant less (without {variants[-1].name})", _first(plan, kept, traffic)))
     if len(plan.primary) > 1:
-        alone = Plan(**{**_fields(plan), "primary": plan.primary[:1]})
+        alone = replace(plan, primary=plan.primary[:1])
         found.append((f"One primary metric only ({metric})", _first(alone, shares, traffic)))
     helps = [Advice(words, *told) for words, told in found if (told[0] or 0) < (now[0] or 0)]
     reach = [one for one in _curve(plan, shares, traffic) if one.metric == metric]
@@ -443,14 +315,8 @@ def _advice(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> list[A
 
 
 def _first(
-    plan: Plan, shares: tuple[float, ...], traffic: Traffic, *, with_covariates: bool | None = None
+    plan: Plan, shares: tuple[float, ...], traffic: Traffic, *, adjusts: bool | None = None
 ) -> tuple[int | None, int | None]:
     """Users and days for the first primary metric, read once at the end."""
-    tests = len(plan.primary) * (len(shares) - 1)
-    adjusts = bool(plan.covariates) if with_covariates is None else with_covariates
-    ask = _Ask(plan.primary[0], plan.minimum_effect, plan.alpha / tests, plan.power, shares, adjusts)
-    return _need(ask, traffic, plan, sequential=False)
-
-
-def _fields(plan: Plan) -> dict[str, object]:
-    return {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+    asked = _asked(plan, shares, plan.primary[0], plan.minimum_effect)
+    return _need(asked if adjusts is None else asked._replace(adjusts=adjusts), traffic, plan, None)

@@ -13,8 +13,8 @@ from organism.records import Moments, RewardDesign, Variant
 from organism.store.database import Cursor, Store
 from organism.store.experiments import PLANNED, RUNNING, refuse_twin
 from organism.store.interactions import VARIANT
-from organism.store.signal_definitions import columns_of
 from organism.store.layers import refuse_overlap
+from organism.store.signal_definitions import columns_of
 from organism.store.signal_table import refresh_signals
 from organism.store.unit_scan import scan
 
@@ -183,20 +183,19 @@ def read_past(store: Store, loop_id: str) -> Past:
 def read_weekly_traffic(store: Store, loop_id: str, until: datetime, weeks: int) -> pd.DataFrame:
     """The loop's traffic by week, the oldest first, counted back from `until`.
 
-    Columns: week (its first moment), n_users, n_new_users (not seen before in these weeks), n_interactions.
+    Columns: week (its first moment), n_users, n_new_users (never seen before), n_interactions.
     """
     return store.frame(
         f"""
         WITH seen AS (
             SELECT {UNIT} AS unit, (epoch(?::TIMESTAMP - occurred_at) // 604800)::INTEGER AS back
-            FROM interactions WHERE loop_id = ? AND occurred_at <= ? AND occurred_at > ?::TIMESTAMP - to_weeks(?)
-        ), debut AS (SELECT max(back) AS back, count(*) AS n FROM (SELECT max(back) AS back FROM seen GROUP BY unit)
-            GROUP BY back)
+            FROM interactions WHERE loop_id = ? AND occurred_at <= ?
+        ), debuts AS (SELECT back, count(*) AS n FROM (SELECT max(back) AS back FROM seen GROUP BY unit) GROUP BY back)
         SELECT ?::TIMESTAMP - to_weeks(s.back + 1) AS week, count(DISTINCT s.unit) AS n_users,
             coalesce(max(d.n), 0) AS n_new_users, count(*) AS n_interactions
-        FROM seen s LEFT JOIN debut d USING (back) GROUP BY s.back ORDER BY s.back DESC
+        FROM seen s LEFT JOIN debuts d USING (back) WHERE s.back < ? GROUP BY s.back ORDER BY s.back DESC
         """,
-        [until, loop_id, until, until, weeks, until],
+        [until, loop_id, until, until, weeks],
     )
 
 
@@ -264,6 +263,23 @@ def read_users_by_variant(store: Store, loop_id: str, *, since: datetime, until:
         [loop_id, since, until],
     )
     return dict(found)
+
+
+def read_user_attributes(store: Store, loop_id: str) -> list[tuple[dict[str, Any], int]]:
+    """What is known of the loop's users as they were last seen (region and attributes), with how many are alike."""
+    found = store.rows(
+        f"""
+        SELECT region, attributes, count(*) FROM (
+            SELECT arg_max(region, occurred_at) AS region, arg_max(attributes::VARCHAR, occurred_at) AS attributes
+            FROM interactions WHERE loop_id = ? GROUP BY {UNIT}
+        ) GROUP BY ALL
+        """,
+        [loop_id],
+    )
+    return [
+        ({**(json.loads(attributes) if attributes else {}), **({"region": region} if region else {})}, n)
+        for region, attributes, n in found
+    ]
 
 
 def metric_columns(

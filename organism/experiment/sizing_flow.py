@@ -1,0 +1,172 @@
+"""Size a plan: read the loop's last eight weeks for its metrics, and say what it asks for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from organism.errors import DesignError, InputError
+from organism.experiment.layers import check_range
+from organism.experiment.past import SPANS, Span, Traffic, spread_of
+from organism.experiment.plan import Plan
+from organism.experiment.sizing import Sizing, size
+from organism.experiment.targeting import is_targeted
+from organism.experiment.thompson import Policy
+from organism.records import RewardDesign, Variant
+from organism.store import plans
+from organism.store.database import Store
+from organism.store.experiment_tables import PRE_PERIOD
+from organism.store.holdouts import read_holdout
+from organism.store.reward_designs import read_saved
+from organism.store.signals import known_signals
+
+WEEKS = 8
+ENOUGH_USERS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """An experiment as somebody wants it; the first variant is the control. Without a layer it is for every user."""
+
+    name: str = ""
+    hypothesis: str = ""
+    variants: tuple[Variant, ...]
+    plan: Plan = field(default_factory=Plan)
+    policy: str = Policy.HASH.value
+    layer: str | None = None
+    layer_low: float | None = None
+    layer_high: float | None = None
+    targeting: Mapping[str, Any] = field(default_factory=dict)
+
+
+def metric_names(store: Store, loop_id: str) -> list[str]:
+    """Every metric that a plan of this loop can name, but for quantiles (any signal with .p95 or the like)."""
+    known = [name for name, info in known_signals(store, loop_id).items() if info.removed_at is None]
+    return [*(["reward"] if read_saved(store, loop_id) else []), *known]
+
+
+def check_metrics(store: Store, loop_id: str, plan: Plan) -> None:
+    """Raise DesignError, with what there is, for a metric, covariate or reward design that the loop does not have."""
+    known = metric_names(store, loop_id)
+    asked = [*plan.primary, *(guard.metric for guard in plan.guardrails), *plan.watched, *plan.covariates]
+    for metric in asked:
+        parts = plans.quantile_of(metric)
+        if metric not in known and not (parts and parts[0] in known and parts[0] != "reward"):
+            hint = "save a reward design first, or use" if metric == "reward" else "use"
+            raise DesignError(
+                f"no metric of this loop is called {metric!r}; {hint} one of {', '.join(known)}, or a quantile such as "
+                "latency_ms.p95"
+            )
+    if quantiles := [metric for metric in plan.covariates if metric not in known]:
+        raise DesignError(f"{quantiles[0]} is a quantile, which is no covariate; name the signal itself")
+    if plan.reward_design_id and plan.reward_design_id not in [one.design.id for one in read_saved(store, loop_id)]:
+        raise DesignError(f"no saved reward design has the id {plan.reward_design_id!r}; leave it out for the live one")
+
+
+def size_plan(store: Store, loop_id: str, proposal: Proposal, now: datetime) -> Sizing:
+    """Users and days that the proposal asks for, from the loop's last eight weeks."""
+    return size(proposal.plan, proposal.variants, read_loop_traffic(store, loop_id, proposal, now))
+
+
+def sized(store: Store, loop_id: str, plan: Plan, variants: Sequence[Variant], now: datetime) -> Plan:
+    """The plan with the users that this loop's variances ask for; as it is where it says so, or nothing can be said."""
+    if plan.n_users is not None:
+        return plan
+    check_metrics(store, loop_id, plan)
+    n_users = size_plan(store, loop_id, Proposal(variants=tuple(variants), plan=plan), now).n_users
+    return replace(plan, n_users=n_users)
+
+
+def read_loop_traffic(store: Store, loop_id: str, proposal: Proposal, now: datetime) -> Traffic:
+    """The loop's last eight weeks as sizing needs them, for the metrics of this plan.
+
+    Counted back from the last interaction. Variances are those of the control's own users where it served enough of
+    them, else of all.
+    """
+    past = plans.read_past(store, loop_id)
+    if past.first_at is None or past.last_at is None:
+        return Traffic((), 0.0, 0.0, 0.0, 0.0)
+    until = min(now, past.last_at)
+    history = max((until - past.first_at) / timedelta(days=1), 0.0)
+    spans = [days for days in SPANS if days <= history + 1] or [max(int(history) + 1, 1)]
+    control = _measured_on(store, loop_id, proposal, until, spans[-1])
+    found = _spans(store, loop_id, proposal.plan, until, spans, control)
+    weekly = plans.read_weekly_traffic(store, loop_id, until, WEEKS)
+    weeks = min(max(history / 7, 1.0), WEEKS)
+    return Traffic(
+        found,
+        float(weekly["n_users"].sum()) / weeks,
+        min(_growth(found), float(weekly["n_new_users"].tail(4).mean())),
+        float(weekly["n_interactions"].sum()) / weeks,
+        history,
+        control,
+        _share_of_users(store, loop_id, proposal),
+    )
+
+
+def _measured_on(store: Store, loop_id: str, proposal: Proposal, until: datetime, days: int) -> str | None:
+    served = plans.read_users_by_variant(store, loop_id, since=until - timedelta(days=days), until=until)
+    control = proposal.variants[0].name
+    return control if served.get(control, 0) >= ENOUGH_USERS else None
+
+
+def _spans(
+    store: Store, loop_id: str, plan: Plan, until: datetime, spans: Sequence[int], control: str | None
+) -> tuple[Span, ...]:
+    metrics = [*plan.primary, *(guard.metric for guard in plan.guardrails), *plan.watched]
+    asked = {metric: list(plan.covariates or [metric]) for metric in metrics if not plans.quantile_of(metric)}
+    design = _design(store, loop_id, plan)
+    found = plans.read_span_moments(
+        store, loop_id, asked, until=until, spans=spans, before=PRE_PERIOD.days, design=design, variant=control
+    )
+    whole = found
+    if control:
+        alone = {metric: list[str]() for metric in asked}
+        whole = plans.read_span_moments(store, loop_id, alone, until=until, spans=spans, before=0, design=design)
+    made = []
+    for days in spans:
+        spreads = {
+            metric: spread_of(found.moments[days, metric]) for metric in asked if (days, metric) in found.moments
+        }
+        known = {metric: whole.moments[days, metric].n for metric in asked if (days, metric) in whole.moments}
+        told = {metric: spread for metric, spread in spreads.items() if spread}
+        made.append(Span(days, whole.n_users.get(days, 0), told, known))
+    return tuple(made)
+
+
+def _design(store: Store, loop_id: str, plan: Plan) -> RewardDesign | None:
+    saved = [kept.design for kept in read_saved(store, loop_id)]
+    return next((design for design in saved if design.id == plan.reward_design_id), saved[0] if saved else None)
+
+
+def _growth(spans: Sequence[Span]) -> float:
+    """How many users a week the longest span has more than the one before: what an experiment still gets by then."""
+    before = spans[-2] if len(spans) > 1 else Span(0, 0, {}, {})
+    return 7 * max(spans[-1].n_users - before.n_users, 0) / (spans[-1].days - before.days)
+
+
+def _share_of_users(store: Store, loop_id: str, proposal: Proposal) -> float:
+    """The part of the loop's users that the experiment may take: layer, holdout and targeting."""
+    place = check_range(proposal.layer, proposal.layer_low, proposal.layer_high)
+    held = read_holdout(store, loop_id)
+    return (
+        (place.high - place.low if place else 1.0)
+        * (1 - held.share if held else 1.0)
+        * _targeted(store, loop_id, proposal.targeting)
+    )
+
+
+def _targeted(store: Store, loop_id: str, rules: Mapping[str, Any]) -> float:
+    """The share of the loop's users, as they were last seen, who meet the rules; 1 without rules."""
+    if not rules:
+        return 1.0
+    found = plans.read_user_attributes(store, loop_id)
+    total = sum(n for _, n in found)
+    return sum(n for attributes, n in found if _meets(rules, attributes)) / total if total else 1.0
+
+
+def _meets(rules: Mapping[str, Any], attributes: Mapping[str, Any]) -> bool:
+    try:
+        return is_targeted(rules, attributes)
+    except InputError:  # a text where the rules want a number: this user is not meant
+        return False
