@@ -14,6 +14,7 @@ from organism.api import (
     experiments,
     models,
     off_policy,
+    plans,
     rewards,
     runs,
     signals,
@@ -44,6 +45,7 @@ ROUTERS = (
     drafts.router,
     votes.router,
     experiments.router,
+    plans.router,
     assignment.router,
 )
 
