@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 pytestmark = pytest.mark.browser
 
@@ -61,8 +62,11 @@ def test_a_weight_is_typed_into_the_table_and_a_guardrail_without_a_bound_is_ref
     dialog.get_by_test_id("stDataFrame").last.click(position={"x": 100, "y": 50})
     option = page.locator("#portal").get_by_role("option", name="cost_usd")
     option.wait_for()
-    page.wait_for_timeout(700)  # Until the menu stands still, a click on it goes nowhere.
-    option.click()
+    for _ in range(20):  # Until the menu stands still, a click on it goes nowhere.
+        option.click()
+        with suppress(TimeoutError):
+            option.wait_for(state="detached", timeout=2000)
+            break
     expect(option).to_have_count(0)
     page.wait_for_timeout(1500)
     dialog.get_by_role("button", name="Apply").click()
