@@ -32,7 +32,7 @@ class Cap(NamedTuple):
         if self.value is None:
             return f"{name} is not capped: no user has a value"
         return (
-            f"{name} is capped at {self.value:g}, so that the largest {self.share:.3g} of the values of all "
+            f"{name} is capped at {self.value:g}, so that the largest {100 * self.share:.3g}% of the values of all "
             f"{self.n:,} users, all variants together, count as that: {self.n_capped:,} were above it"
         )
 

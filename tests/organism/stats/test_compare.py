@@ -11,6 +11,7 @@ from scipy.stats import norm, ttest_rel
 from organism.records import Moments
 from organism.stats.compare import (
     Estimate,
+    above_margin,
     below_margin,
     difference,
     fieller,
@@ -75,6 +76,43 @@ def test_one_sided_welch_equals_gbstats():
     found = below_margin(*arms("welch_one_sided"))
     assert found.p_value == pytest.approx(wanted["p_value"], rel=1e-9)
     assert found.bound == pytest.approx(wanted["ci"][1], rel=1e-9)
+
+
+def test_the_other_side_equals_gbstats_and_tea_tasting():
+    found = above_margin(*arms("welch_one_sided"))
+    for wanted in (
+        expected("welch_one_sided", "gbstats", "Greater"),
+        {"ci": [expected("welch_one_sided", "tea-tasting")["effect_size_ci_lower"]], "p_value": found.p_value},
+    ):
+        assert found.p_value == pytest.approx(wanted["p_value"], rel=1e-9)
+        assert found.bound == pytest.approx(wanted["ci"][0], rel=1e-9)
+
+
+def test_the_normal_instead_of_t_equals_tea_tasting_and_statsmodels():
+    found = difference(*arms("welch_small"), use_t=False)
+    tea = expected("student_pooled", "tea-tasting", "use_t=False")
+    assert found.p_value == pytest.approx(tea["pvalue"], rel=1e-9)
+    assert (found.ci_low, found.ci_high) == pytest.approx(
+        (tea["effect_size_ci_lower"], tea["effect_size_ci_upper"]), rel=1e-9
+    )
+    assert found.p_value == pytest.approx(expected("welch_small", "statsmodels")["z"][1], rel=1e-9)
+
+
+def test_the_relative_effect_is_the_peers_and_its_interval_takes_the_side_that_the_absolute_p_takes():
+    def arm(s: dict) -> Estimate:
+        return mean_of(Moments(s["n"], (s["sum"] / s["n"],), ((s["sum_squares"] - s["sum"] ** 2 / s["n"],),)))
+
+    inputs, linear = CASES["relative_lift_delta"]["inputs"], expected("relative_lift_delta", "gbstats")
+    found = difference(arm(inputs["control"]), arm(inputs["treatment"]))
+    assert found.relative == pytest.approx(linear["effect"], rel=1e-9)
+    # The peer's own p is 0.0202 for the difference and 0.0619 for the lift; here one p goes with both intervals.
+    assert linear["p_value"] > 0.05 > found.p_value
+    assert linear["ci"][0] < 0 < found.relative_low
+    small = difference(*arms("relative_lift_log"))
+    for peer, name in (("gbstats", "effect"), ("tea-tasting", "rel_effect_size")):
+        assert small.relative == pytest.approx(expected("relative_lift_log", peer)[name], rel=1e-9)
+    assert small.p_value < 0.05
+    assert small.relative_high < 0
 
 
 def test_ratio_by_the_delta_method_equals_gbstats_and_tea_tasting():
@@ -195,6 +233,42 @@ def test_a_constant_of_1e8_changes_nothing(seed):
     assert moved.effect == pytest.approx(plain.effect, abs=1e-6)
     assert moved.p_value == pytest.approx(plain.p_value, abs=1e-6)
     assert moved.ci_high - moved.ci_low == pytest.approx(plain.ci_high - plain.ci_low, rel=1e-6)
+
+
+@given(samples, samples, st.sampled_from([-4.0, 1e-3, 250.0]))
+def test_scaling_a_metric_scales_the_effect_and_the_interval(a, b, scale):
+    plain = difference(mean_of(column(a)), mean_of(column(b)))
+    scaled = difference(mean_of(column([x * scale for x in a])), mean_of(column([x * scale for x in b])))
+    assert scaled.effect == pytest.approx(scale * plain.effect, rel=1e-9, abs=1e-12)
+    assume(plain.p_value is not None and scaled.p_value is not None)
+    ends = sorted((scale * plain.ci_low, scale * plain.ci_high))
+    assert (scaled.ci_low, scaled.ci_high) == pytest.approx(tuple(ends), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4, 1e6, 1e8])
+def test_the_reference_offsets_leave_effect_and_p_as_they_are(offset):
+    inputs = CASES["numerical_stability"]["inputs"]
+    assert offset in inputs["offset"]
+    rng = np.random.default_rng(inputs["seed"])
+    a, b = (shift + rng.normal(0, inputs["sd"], (20_000, 1)) for shift in (0.0, inputs["delta"]))
+    plain = difference(mean_of(moments(a)), mean_of(moments(b)))
+    moved = difference(mean_of(moments(a + offset)), mean_of(moments(b + offset)))
+    assert (moved.effect, moved.p_value) == pytest.approx((plain.effect, plain.p_value), rel=1e-5, abs=1e-7)
+
+
+def test_rounding_around_a_constant_is_no_spread():
+    noisy = Moments(50, (0.1,), ((50 * (0.1 * 2e-16) ** 2,),))
+    assert mean_of(noisy).variance == 0
+    assert difference(mean_of(noisy), mean_of(noisy)).p_value is None
+
+
+def test_infinite_values_and_negative_denominators_say_nothing():
+    endless = Moments(5, (inf, 1.0), ((inf, 0.0), (0.0, 1.0)))
+    assert mean_of(endless) is None
+    assert ratio_of_sums(endless) is None
+    assert ratio_of_sums(moments([[1.0, -2.0], [3.0, -4.0]])) is None
+    assert difference(Estimate(1.0, inf, 5), Estimate(2.0, 1.0, 5)).p_value is None
+    assert interval(Estimate(1.0, inf, 5)) == (1.0, None, None)
 
 
 @pytest.mark.parametrize(("control", "treatment"), [(10.0, 12.0), (-10.0, -12.0), (10.0, -4.0), (3.0, 3.1)])
