@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, betainccinv, betaincinv, betaln, ndtr, ndtri, xlog1py, xlogy
+from scipy.special import betainc, betaincinv, betaln, expit, log_expit, logit, ndtr, ndtri
 
 from organism.records import Interval
 
@@ -18,6 +18,8 @@ Values = npt.NDArray[np.float64]
 # Tail probabilities between which the integrals are cut into panels, so that no arm's rise falls inside one.
 TAILS = (1e-16, 1e-12, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5)
 NODES = 24
+# A rate further out than this is 0 or 1 in floating point.
+MOST_LOG_ODDS = 700.0
 
 
 class Normal(NamedTuple):
@@ -91,7 +93,8 @@ def probability_best(arms: Sequence[Beta] | Sequence[Normal]) -> tuple[float, ..
     """For each arm the probability that its value is the highest of all, summing to 1: what Thompson sampling plays.
 
     The integral of f_i times the product of the other arms' F_j, by Gauss-Legendre on panels cut at every arm's
-    quantiles. None without arms, or where an arm's distribution has no width.
+    quantiles; rates are taken as log odds, where no density is infinite. None without arms, or where an arm's
+    distribution has no width.
     """
     if not arms or any(min(arm.a, arm.b) <= 0 if isinstance(arm, Beta) else not arm.variance > 0 for arm in arms):
         return None
@@ -116,16 +119,17 @@ def _edges(arm: Beta | Normal) -> Values:
     if isinstance(arm, Normal):
         reach = sqrt(arm.variance) * ndtri(tails)
         return np.concatenate([arm.mean + reach, arm.mean - reach])
-    return np.concatenate([betaincinv(arm.a, arm.b, tails), betainccinv(arm.a, arm.b, tails), [0.0, 1.0]])
+    odds = np.concatenate([logit(betaincinv(arm.a, arm.b, tails)), -logit(betaincinv(arm.b, arm.a, tails))])
+    return np.clip(odds, -MOST_LOG_ODDS, MOST_LOG_ODDS)
 
 
 def _below(arm: Beta | Normal, x: Values) -> Values:
     if isinstance(arm, Normal):
         return np.asarray(ndtr((x - arm.mean) / sqrt(arm.variance)), dtype=float)
-    return np.asarray(betainc(arm.a, arm.b, x), dtype=float)
+    return np.asarray(betainc(arm.a, arm.b, expit(x)), dtype=float)
 
 
 def _density(arm: Beta | Normal, x: Values) -> Values:
     if isinstance(arm, Normal):
         return np.exp(-((x - arm.mean) ** 2) / (2 * arm.variance)) / sqrt(2 * pi * arm.variance)
-    return np.exp(xlogy(arm.a - 1, x) + xlog1py(arm.b - 1, -x) - betaln(arm.a, arm.b))
+    return np.exp(arm.a * log_expit(x) + arm.b * log_expit(-x) - betaln(arm.a, arm.b))
