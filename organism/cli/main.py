@@ -9,6 +9,7 @@ from typing import Any
 
 from organism import __version__
 from organism.cli import (
+    analyze,
     assign,
     bases,
     choices,
@@ -183,6 +184,7 @@ def _model_commands(command: Any) -> None:
 
 
 def _experiment_commands(command: Any) -> None:
+    analyze.add_to(command)
     assign.add_to(command)
     leaf = command("experiments", commands.experiments, "experiments and their verdicts")
     leaf.add_argument("--loop", help="only this loop's experiments")
