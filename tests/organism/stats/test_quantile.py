@@ -71,6 +71,8 @@ def test_a_quantile_that_cannot_be_bounded_has_no_variance():
     assert quantile_estimate(parts_of(users, values, 0.95)).variance is None  # 30 rows do not reach around p95
     assert quantile_estimate(parts_of(np.zeros(30), values, 0.5)) == (14.5, None, 1)  # one user
     assert quantile_estimate(parts_of(users, np.full(30, 3.0), 0.5)).variance is None  # one value
+    mostly = np.where(values < 24, 3.0, values)
+    assert quantile_estimate(parts_of(users, mostly, 0.5)).variance is None  # one value all around the median
     assert difference(*[quantile_estimate(parts_of(users, np.full(30, 3.0), 0.5))] * 2).p_value is None
 
 
