@@ -1,11 +1,14 @@
-"""How an experiment's figures are shown: arms, guardrails, each measure in its own unit and as a relative change."""
+"""An experiment's figures as words and tables: each metric in its unit, arms, guardrails, segments, plan versions."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
-import streamlit as st
 
-from organism.experiment.analysis import Guardrail, GuardrailState, MetricRow
-from organism.experiment.rules import Scorecard
-from ui.words import percent, points
+from organism.experiment.scorecard import Guardrail, GuardrailState, MetricRow, Scorecard
+from organism.records import Verdict
+from ui.experiment_charts import Unit
+from ui.words import between, counted
 
 GUARDRAILS = {
     GuardrailState.HOLDS: ("green", "check_circle", "holds"),
@@ -13,101 +16,272 @@ GUARDRAILS = {
     GuardrailState.OPEN: ("orange", "hourglass_top", "not settled"),
     GuardrailState.UNMEASURED: ("gray", "help", "not measured"),
 }
+SHARES = ("retained_char_rate", "written_share", "accepted", "error")
+_SUFFIXES = {"latency_ms": " ms", "ttft_ms": " ms", "output_tokens": " tokens", "cost_usd": " USD"}
 PER_1000 = "cost_usd"
-SHARES = ("retained_char_rate", "written_share", "accepted")
 
 
-def arm(version: str, mean: float | None, n_users: int, role: str) -> None:
-    """One arm's retained characters, under its version's name."""
-    st.metric(
-        version,
-        percent(mean),
-        f"{role}, {n_users} users",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        height="stretch",
-        help=f"Retained characters of the {role.lower()}: how much of what it wrote its users kept.",
-    )
+def change_unit(metric: str) -> Unit:
+    """How a difference in this metric is written: points for a share, cost for a thousand drafts."""
+    if metric in SHARES:
+        return Unit(100.0, " pt")
+    return Unit(1000.0 if metric == PER_1000 else 1.0, _SUFFIXES.get(metric.partition(".")[0], ""))
 
 
-def guardrail_line(guardrail: Guardrail) -> None:
-    """A guardrail's state in a badge and its margin in words."""
-    color, icon, word = GUARDRAILS[guardrail.state]
-    margin = f"{guardrail.margin:.0%} of the control" if guardrail.is_relative else points(guardrail.margin)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(word.capitalize(), icon=f":material/{icon}:", color=color)  # type: ignore[arg-type]
-        st.markdown(guardrail.label, width="stretch")
-        st.caption(f"margin {margin}" + ("" if guardrail.p_value is None else f", p {p_words(guardrail.p_value)}"))
+def level_unit(metric: str) -> Unit:
+    """How a value of this metric is written."""
+    return Unit(100.0, "%") if metric in SHARES else change_unit(metric)
 
 
-def metric_table(card: Scorecard) -> pd.DataFrame:
-    """Each measure of both arms, the difference with its interval, and p, as words."""
+def level(metric: str, value: float | None) -> str | None:
+    """A value in its unit: 60.1%, 0.512, 430 ms; None stays None."""
+    return _said(value, level_unit(metric), "", 1 if metric in SHARES else None)
+
+
+def change(metric: str, value: float | None) -> str | None:
+    """A difference in its unit with its sign: +4.2 pt, +0.0190, -12 ms."""
+    return _said(value, change_unit(metric), "+", 1 if metric in SHARES else None)
+
+
+def interval(metric: str, low: float | None, high: float | None) -> str:
+    """An interval of a difference in words, the unit said once, or that it is unknown."""
+    words = between(low, high, lambda value: change(metric, value))
+    suffix = change_unit(metric).suffix
+    return words.replace(suffix, "", 1) if suffix and words.count(suffix) == 2 else words
+
+
+def _said(value: float | None, unit: Unit, sign: str, digits: int | None) -> str | None:
+    if value is None or pd.isna(value):
+        return None
+    scaled = value * unit.factor
+    if digits is None:
+        digits = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 1 else 3
+    return f"{scaled:{sign}z,.{digits}f}{unit.suffix}"
+
+
+def p_words(p: float | None) -> str:
+    """A p-value as people read it."""
+    if p is None or pd.isna(p):
+        return "unknown"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def label_of(row: MetricRow | Guardrail) -> str:
+    """A metric's label; cost is said for a thousand drafts, as it is written."""
+    return "Cost of 1,000 drafts" if row.metric == PER_1000 else row.label.partition(",")[0]
+
+
+def treatments(card: Scorecard) -> list[str]:
+    """The variants that are compared with the control, the headline's first."""
+    names = [row.name for row in card.variants if not row.is_control]
+    return [card.treatment, *(name for name in names if name != card.treatment)]
+
+
+def rows_of(rows: Sequence[Any], variant: str) -> list[Any]:
+    """The rows of one treatment; a row that names no variant is of the only one."""
+    return [row for row in rows if row.variant in ("", variant)]
+
+
+def n_known(card: Scorecard) -> int:
+    """Users of all variants with a known answer."""
+    return sum(row.n_known for row in card.variants) or card.n_control + card.n_treatment
+
+
+def time_left(card: Scorecard) -> str:
+    """How much is missing, in users and days; what is known of it."""
+    if card.n_planned is not None and n_known(card) >= card.n_planned:
+        return "the planned users are in"
+    users = f"{counted(card.more_users, 'user')} to go" if card.more_users else "not planned to a size"
+    return users if card.days_left is None else f"{users}, {days_words(card.days_left)}"
+
+
+def days_words(days: float) -> str:
+    """So many days, or weeks where it is long."""
+    if days < 1:
+        return "under a day"
+    return f"about {counted(round(days), 'day')}" if days < 21 else f"about {counted(round(days / 7), 'week')}"
+
+
+def metric_table(card: Scorecard, variant: str) -> pd.DataFrame:
+    """Each measure of the control and a treatment, the difference with both intervals, and p, as words."""
     return pd.DataFrame(
         [
             {
-                "Measure": "Cost of 1,000 drafts, USD" if row.metric == PER_1000 else row.label,
-                card.control: _value(row, row.comparison.mean_control),
-                card.treatment: _value(row, row.comparison.mean_treatment),
-                "Difference": _change(row, row.comparison.effect),
-                "95% interval": _interval(row),
-                "p": None if row.comparison.p_value is None else p_words(row.comparison.p_value),
-                "Better is": {1: "more", -1: "less"}.get(row.better, "either"),
+                "Measure": label_of(row),
+                "In the plan": row.role.value,
+                card.control: level(row.metric, row.comparison.mean_control),
+                variant: level(row.metric, row.comparison.mean_treatment),
+                "Difference": change(row.metric, row.comparison.effect),
+                "95%, one look": interval(row.metric, row.comparison.ci_low, row.comparison.ci_high),
+                "Always valid": interval(row.metric, row.sequence_low, row.sequence_high),
+                "p, one look": p_words(row.comparison.p_value),
+                "p, always valid": p_words(row.sequence_p),
+                "Less noise (CUPED)": None if not row.variance_reduction else f"{row.variance_reduction:.0%}",
+                "Users": row.comparison.n_control + row.comparison.n_treatment,
+                "Note": row.note,
             }
-            for row in card.metrics
+            for row in rows_of(card.metrics, variant)
         ]
     )
 
 
-def relative_table(card: Scorecard) -> pd.DataFrame:
+def relative_table(card: Scorecard, variant: str) -> pd.DataFrame:
     """Each measure's relative change: name, effect, low, high, better."""
     return pd.DataFrame(
         [
             (
-                row.label.partition(",")[0],
+                label_of(row),
                 row.comparison.relative,
                 row.comparison.relative_low,
                 row.comparison.relative_high,
                 row.better,
             )
-            for row in card.metrics
+            for row in rows_of(card.metrics, variant)
         ],
         columns=["name", "effect", "low", "high", "better"],
     ).astype({"effect": float, "low": float, "high": float})
 
 
-def p_words(p: float | None) -> str:
-    """A p-value as people read it."""
-    if p is None:
-        return "unknown"
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+def guardrail_table(card: Scorecard) -> pd.DataFrame:
+    """How much of each margin is used: name, used, at_most, state; only those that can be measured."""
+    several = len(treatments(card)) > 1
+    rows = [
+        (
+            f"{label_of(one)}, {one.variant}" if several else label_of(one),
+            one.worse / one.limit,
+            one.worse_at_most / one.limit,
+            one.state.value,
+        )
+        for one in card.guardrails
+        if one.limit and one.worse is not None and one.worse_at_most is not None
+    ]
+    return pd.DataFrame(rows, columns=["name", "used", "at_most", "state"])
+
+
+def margin_words(guardrail: Guardrail) -> str:
+    """What a guardrail allows, what was found, and with which p."""
+    allowed = change(guardrail.metric, guardrail.margin)
+    margin = f"{guardrail.margin:.0%} of the control" if guardrail.is_relative else str(allowed).lstrip("+")
+    said = f"may get worse by {margin}"
+    if guardrail.worse is not None:
+        way = "worse" if guardrail.worse > 0 else "better"
+        said += f", found {str(change(guardrail.metric, abs(guardrail.worse))).lstrip('+')} {way}"
+    return said + ("" if guardrail.p_value is None else f", p {p_words(guardrail.p_value)}")
+
+
+def guardrails_held(card: Scorecard) -> tuple[str, str]:
+    """How many of the guardrails hold, and the state of the worst."""
+    states = [one.state for one in card.guardrails]
+    worst = next(
+        (state for state in (GuardrailState.BROKEN, GuardrailState.OPEN, GuardrailState.UNMEASURED) if state in states),
+        GuardrailState.HOLDS,
+    )
+    held = states.count(GuardrailState.HOLDS)
+    return f"{held} of {len(states)} hold" if states else "None planned", (
+        f"{states.count(worst)} {GUARDRAILS[worst][2]}" if worst is not GuardrailState.HOLDS else "all within margin"
+    )
+
+
+def segment_table(card: Scorecard, variant: str) -> pd.DataFrame:
+    """The effect by segment for a treatment: segment, value, effect, low, high, n, p_adjusted, is_clear, note."""
+    alpha = float((card.plan or {}).get("alpha", 0.05))
+    return pd.DataFrame(
+        [
+            (
+                row.segment.replace("_", " ").capitalize(),
+                row.value,
+                row.effect,
+                row.low,
+                row.high,
+                row.n_control + row.n_treatment,
+                row.p_value,
+                row.p_adjusted,
+                row.p_adjusted is not None and row.p_adjusted <= alpha,
+                row.note,
+            )
+            for row in rows_of(card.segments, variant)
+        ],
+        columns=["segment", "value", "effect", "low", "high", "n", "p_value", "p_adjusted", "is_clear", "note"],
+    ).astype({"effect": float, "low": float, "high": float})
+
+
+def novelty_table(card: Scorecard) -> pd.DataFrame:
+    """The effect by days since exposure: day, effect, low, high, n."""
+    days = card.novelty.days if card.novelty else ()
+    rows = [(one.day, one.effect, one.low, one.high, one.n_control + one.n_treatment) for one in days]
+    made = pd.DataFrame(rows, columns=["day", "effect", "low", "high", "n"])
+    return made.astype({"effect": float, "low": float, "high": float})
+
+
+def variant_table(card: Scorecard) -> pd.DataFrame:
+    """Each variant: name, share, n, n_known, mean, low, high, is_control, is_best."""
+    rows = [
+        (one.name, one.share, one.n_users, one.n_known, one.mean, one.low, one.high, one.is_control)
+        for one in card.variants
+    ]
+    made = pd.DataFrame(rows, columns=["name", "share", "n", "n_known", "mean", "low", "high", "is_control"])
+    return made.assign(is_best=made["name"] == card.treatment).astype({"mean": float, "low": float, "high": float})
+
+
+def weight_table(card: Scorecard) -> pd.DataFrame:
+    """Which weight of each signal flips the reward's finding: name, weight, share, zero_at, unsure_at, ..."""
+    flips = card.weights_flip.flips if card.weights_flip else ()
+    rows = [(one.signal, one.weight, one.share, one.utility_effect, one.zero_at, one.unsure_at) for one in flips]
+    columns = ["name", "weight", "share", "utility_effect", "zero_at", "unsure_at"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], float))
 
 
 def unit_line(card: Scorecard) -> str:
     """The right p beside the one that a test over single drafts would claim, struck through."""
-    right, wrong = card.p_value, card.request_level.p_value
-    return f"By user, p = {right:.2g}. ~~By single draft, p = {wrong:.2g}.~~" if right and wrong else ""
+    right, wrong = card.fixed[2] if card.fixed[2] is not None else card.p_value, card.request_level.p_value
+    if right is None or wrong is None:
+        return ""
+    return f"By user, p {p_words(right)}. ~~By single draft, p {p_words(wrong)}.~~"
 
 
-def _value(row: MetricRow, value: float | None) -> str | None:
-    if value is None or row.metric in SHARES:
-        return percent(value)
-    return _plain(row, value)
+def plan_lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was agreed, as pairs of a name and words; what was left open is not said."""
+    guards = [_guard_words(one) for one in plan.get("guardrails", ())]
+    said = {
+        "Primary": _list(plan.get("primary")),
+        "Guardrails": "; ".join(guards),
+        "Watched": _list(plan.get("watched")),
+        "Own past as covariate": _list(plan.get("covariates")),
+        "Segments": _list(plan.get("segments")),
+        "Worth shipping for": change(_first(plan.get("primary")), plan.get("minimum_effect")) or "",
+        "Error rates": f"alpha {plan.get('alpha', 0.05):g}, power {plan.get('power', 0.8):.0%}",
+        "Planned users": f"{plan['n_users']:,}" if plan.get("n_users") else "from the data so far",
+        "At least": f"{plan.get('min_users_per_arm', 0)} users a variant",
+    }
+    return [(name, words) for name, words in said.items() if words]
 
 
-def _change(row: MetricRow, value: float | None) -> str | None:
-    if value is None or row.metric in SHARES:
-        return points(value)
-    return ("+" if value > 0 else "") + _plain(row, value)
+def _guard_words(guard: Any) -> str:
+    """One guardrail of a stored plan, which keeps it as a mapping or as a list of its fields."""
+    one = guard if isinstance(guard, dict) else dict(zip(("metric", "margin", "is_relative"), guard, strict=False))
+    allowed = f"{one['margin']:.0%}" if one.get("is_relative", True) else change(one["metric"], one["margin"])
+    return f"{one['metric']} by {str(allowed).lstrip('+')}"
 
 
-def _plain(row: MetricRow, value: float) -> str:
-    scaled = value * 1000 if row.metric == PER_1000 else value
-    return f"{scaled:,.0f}" if abs(scaled) >= 10 else f"{scaled:.3g}"
+def _list(names: Any) -> str:
+    return ", ".join(str(name) for name in names or ())
 
 
-def _interval(row: MetricRow) -> str | None:
-    low, high = row.comparison.ci_low, row.comparison.ci_high
-    if low is None or high is None:
-        return None
-    return f"{_change(row, low)} to {_change(row, high)}"
+def _first(names: Any) -> str:
+    return str(next(iter(names or ("",))))
+
+
+def short(sentence: str) -> str:
+    """The first sentence of a verdict: what to do, without its figures."""
+    head, dot, _ = sentence.partition(". ")
+    return head + "." if dot else sentence
+
+
+def reasons(sentence: str) -> str:
+    """What follows the first sentence of a verdict: its figures."""
+    return sentence.partition(". ")[2]
+
+
+def is_read(card: Scorecard) -> bool:
+    """False when the figures may not be read, since the split of users is not to be trusted."""
+    return card.verdict is not Verdict.BLOCKED
