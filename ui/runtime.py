@@ -43,6 +43,8 @@ DATA = (
     "votes",
     "experiments",
     "assignments",
+    "exposures",
+    "holdouts",
     "decisions",
 )
 """Tables whose change makes a chart stale. A run's progress is not among them: it would evict everyone's charts."""

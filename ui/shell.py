@@ -159,8 +159,15 @@ current = st.navigation(
         ],
         "Deploy and observe": [
             page(
+                "plan_experiment",
+                "Plan an experiment",
+                "edit_calendar",
+                "How many users and days it takes to know, from this loop's own traffic; then start it.",
+                path="plan-experiment",
+            ),
+            page(
                 "experiments", "Experiments", "science", "Is it really better? The verdict, its interval, the decision."
-            )
+            ),
         ],
     },
     position="hidden" if presenting() or voting() else "sidebar",

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import Body, LoopOf
 from organism.config import utcnow
-from organism.experiment.plan import plan_of
+from organism.experiment.plan import plan_from
 from organism.experiment.plan_flow import (
     Proposal,
     change_plan,
@@ -84,7 +84,7 @@ class NewPlan(Body):
     layer: str | None = Field(default=None, max_length=200)
     layer_low: float | None = Field(default=None, allow_inf_nan=False)
     layer_high: float | None = Field(default=None, allow_inf_nan=False)
-    targeting: dict[str, Any] = {}
+    targeting: dict[str, Any] = Field(default_factory=dict)
     actor: str = Field(default="", max_length=200)
 
 
@@ -165,15 +165,11 @@ def change(store: StoreOf, experiment_id: str, body: NewChange) -> JSONResponse:
 
 
 def _proposal(store: Store, loop_id: str, body: NewPlan) -> Proposal:
-    plan = plan_of(body.plan.given())
-    if body.plan.guardrails is None:  # a default guardrail that was made a primary metric is none
-        kept = [guard._asdict() for guard in plan.guardrails if guard.metric not in plan.primary]
-        plan = plan_of({**body.plan.given(), "guardrails": kept})
     return Proposal(
         name=body.name,
         hypothesis=body.hypothesis,
         variants=variants_of(store, loop_id, [one.model_dump() for one in body.variants], body.control),
-        plan=plan,
+        plan=plan_from(body.plan.given()),
         policy=body.policy.value,
         layer=body.layer,
         layer_low=body.layer_low,

@@ -11,7 +11,7 @@ from organism.cli.commands import loop_of, opened
 from organism.cli.output import Result, table
 from organism.config import utcnow
 from organism.errors import DesignError, InputError
-from organism.experiment.plan import Guard, plan_of
+from organism.experiment.plan import Guard, plan_from, plan_of
 from organism.experiment.plan_flow import (
     PlanChange,
     Proposal,
@@ -175,7 +175,7 @@ def _proposal(store: Store, loop_id: str, args: argparse.Namespace) -> Proposal:
         "name": args.name,
         "hypothesis": args.hypothesis,
         "variants": _variants(store, loop_id, args) if args.variant or base is None else None,
-        "plan": plan_of({**base.plan.plain(), **said} if base else said),
+        "plan": plan_of({**base.plan.plain(), **said}) if base else plan_from(said),
         "policy": args.policy,
         "layer": args.layer,
         "targeting": None if args.targeting is None else _json(args.targeting),
@@ -183,15 +183,7 @@ def _proposal(store: Store, loop_id: str, args: argparse.Namespace) -> Proposal:
     if args.range is not None:
         changes["layer_low"], changes["layer_high"] = _range(args.range)
     given = {name: value for name, value in changes.items() if value not in (None, "")}
-    return replace(base, **given) if base else _without_doubled_guards(Proposal(**given), args)
-
-
-def _without_doubled_guards(proposal: Proposal, args: argparse.Namespace) -> Proposal:
-    """A default guardrail that was made a primary metric is no guardrail."""
-    if args.guardrail is not None:
-        return proposal
-    kept = tuple(guard for guard in proposal.plan.guardrails if guard.metric not in proposal.plan.primary)
-    return replace(proposal, plan=replace(proposal.plan, guardrails=kept))
+    return replace(base, **given) if base else Proposal(**given)
 
 
 def _variants(store: Store, loop_id: str, args: argparse.Namespace) -> Any:

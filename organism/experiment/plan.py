@@ -1,7 +1,7 @@
 """What was agreed before the first user: metrics, guardrails, error rates, users. Frozen when the experiment starts."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from organism.errors import DesignError
@@ -66,6 +66,14 @@ def plan_of(plain: Mapping[str, Any]) -> Plan:
             Guard("cost_usd", plain["cost_margin"]),
         )
     return Plan(**known)
+
+
+def plan_from(said: Mapping[str, Any]) -> Plan:
+    """A new plan from the fields that somebody gave: a usual guardrail that was made a primary metric is none."""
+    plan = plan_of(said)
+    if "guardrails" in said:
+        return plan
+    return replace(plan, guardrails=tuple(guard for guard in plan.guardrails if guard.metric not in plan.primary))
 
 
 def check_plan(plan: Plan) -> None:
