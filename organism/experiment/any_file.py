@@ -110,6 +110,8 @@ def _value(file: AnalysisFile, asked: Asked, place: Mapping[int, int], winsorize
 def _check_variants(question: FileQuestion, plan: Plan, units: UnitCounts) -> None:
     found = list(units.variants)
     named = repr(question.variant)
+    if not found and units.n_in_both:
+        raise InputError(f"every unit is seen in two variants or more of the column {named}; name another unit")
     if not found:
         raise InputError(f"no row has both a unit and a value in the variant column {named}; name another column")
     if question.control is None:
@@ -157,7 +159,7 @@ def _read(file: AnalysisFile, loaded: Loaded) -> FileReadout:
         loaded.metrics,
         _quantiles(file, loaded),
         control=control,
-        shares=plan.shares or dict.fromkeys(loaded.units.variants, 1 / len(loaded.units.variants)),
+        shares=plan.shares or None,
         alpha=question.alpha,
         sequential=question.sequential,
         tuning=question.tuning,

@@ -7,7 +7,7 @@ from organism.experiment.file_question import FileQuestion, Plan
 from organism.experiment.metrics import Metric, MetricKind
 from organism.experiment.results import MetricResult, Readout
 from organism.store.analysis_files import AnalysisFile, said
-from organism.store.analysis_units import SEVERAL, RowCounts, UnitCounts, Value
+from organism.store.analysis_units import LARGEST, SEVERAL, RowCounts, UnitCounts, Value
 
 # Units seen under two variants, as a share of all: above it the comparison is not to be believed.
 MAX_IN_BOTH = 0.001
@@ -130,7 +130,7 @@ def _first_sentence(results: list[MetricResult], metric: Metric, loaded: Loaded)
         )
     if len(results) > 1:
         n_better, n_worse = (sum(one == sign for one in told.values()) for sign in (1, -1))
-        sentence += f" Of {len(results)} variants {n_better} are better, {n_worse} worse than {shown.control}."
+        sentence += f" Of {len(results)} variants, better than {shown.control}: {n_better}, worse: {n_worse}."
     return sentence
 
 
@@ -193,7 +193,7 @@ def _row_warnings(loaded: Loaded) -> Iterator[str]:
         yield f"{_rows(rows.n_without_variant)} no value in the variant column {question.variant!r}; left out."
     if rows.n_duplicates:
         yield (
-            f"{_count(rows.n_duplicates)} are exact copies of another row. They are kept: rows that were "
+            f"{_count(rows.n_duplicates)} found that exactly copy another one. They are kept: rows that were "
             "exported twice should be taken out, but without an id in the file nobody can tell them from real repeats."
         )
     whole, decimal, words = rows.id_forms
@@ -212,7 +212,9 @@ def _number_warnings(file: AnalysisFile, loaded: Loaded) -> Iterator[str]:
         if count.n_other:
             yield f"{_rows(count.n_other)} no number in {name!r}, but {count.example!r} or the like; left out."
         if count.n_infinite:
-            yield f"{_rows(count.n_infinite)} an infinite value in {name!r}; left out."
+            yield f"{_rows(count.n_infinite)} an infinite value in {name!r}, or one beyond {LARGEST:.0e}; left out."
+        if count.n_rounded and file.columns[place].is_exact:
+            yield f"{_rows(count.n_rounded)} a number beyond 2^53 in {name!r}; only its first 15 digits count."
         if count.n_missing and loaded.units.max_rows > 1:
             yield f"{_rows(count.n_missing)} no value in {name!r}; left out."
 

@@ -50,6 +50,11 @@ class Column(NamedTuple):
         return bool(_NUMBER.match(self.kind))
 
     @property
+    def is_exact(self) -> bool:
+        """True where a long number has more digits than a DOUBLE keeps: integers, decimals and text."""
+        return self.kind not in ("FLOAT", "DOUBLE")
+
+    @property
     def may_be_number(self) -> bool:
         """False for dates, lists and the like: no value of such a column is a number."""
         return self.is_number or self.is_text
@@ -149,8 +154,9 @@ def id_form(column: Column, cell: str) -> str:
         return "NULL::TINYINT"
     text = _text(column, cell)
     form = (
-        f"CASE WHEN regexp_full_match({text}, '[-+]?[0-9]+') THEN 0 "
-        f"WHEN regexp_full_match({text}, '[-+]?[0-9]+[.][0-9]+') THEN 1 ELSE 2 END"
+        f"CASE WHEN {text} = '' THEN NULL WHEN regexp_full_match({text}, '[-+]?[0-9]+') THEN 0 "
+        f"WHEN regexp_full_match({text}, '[-+]?[0-9]+[.][0-9]+') THEN 1 "
+        f"WHEN {text} IS NOT NULL THEN 2 END"
     )
     if column.kind == "json":  # "7" in quotes is a word, 7 a number
         form = f"CASE WHEN json_type({cell}) = 'VARCHAR' THEN 2 ELSE {form} END"

@@ -25,6 +25,7 @@ from organism.store.analysis_files import (
 MAX_VARIANTS = 100
 MAX_VALUES = 30
 EXAMPLES = 5
+LARGEST = 1e150
 SEVERAL, OTHER, NO_VALUE = "(several)", "(other)", "(missing)"
 
 
@@ -38,11 +39,15 @@ class Wanted(NamedTuple):
 
 
 class NumberCount(NamedTuple):
-    """What a column of numbers holds besides them: cells that are missing, infinite, no number (with one of them)."""
+    """What a column of numbers holds besides them: cells that are missing, infinite, no number (with one of them).
+
+    A number beyond `LARGEST` counts as infinite, since it cannot be squared; `n_rounded` are beyond 2^53.
+    """
 
     n_values: int
     n_missing: int
     n_infinite: int
+    n_rounded: int
     n_other: int
     example: str | None
 
@@ -108,7 +113,9 @@ def load_rows(file: AnalysisFile, wanted: Wanted) -> RowCounts:
         cells += [f"{id_of(unit, cell)} AS u", f"{id_form(unit, cell)} AS f"]
     for number, place in enumerate(wanted.numbers):
         column, cell = file.columns[place], f"c{place}"
-        cells += [f"{number_of(column, cell)} AS x{number}", f"{not_a_number(column, cell)} AS b{number}"]
+        x = number_of(column, cell)
+        cells.append(f"CASE WHEN abs({x}) > {LARGEST} THEN 'Infinity'::DOUBLE ELSE {x} END AS x{number}")
+        cells.append(f"{not_a_number(column, cell)} AS b{number}")
     for number, place in enumerate(wanted.segments):
         cells.append(f"coalesce({label_of(file.columns[place], f'c{place}')}, '{NO_VALUE}') AS s{number}")
     with reading(file):
@@ -127,12 +134,14 @@ def _count_rows(file: AnalysisFile, wanted: Wanted) -> RowCounts:
     asked = ["count(*)", "count(*) - count(u)", "count(*) - count(v)", "count(*) - count(DISTINCT h)"]
     asked += [f"count(*) FILTER (f = {form})" for form in range(3)]
     for n in range(len(wanted.numbers)):
-        asked += [f"count(*) FILTER (isfinite(x{n}))", f"count(*) FILTER (isinf(x{n}))", f"count(b{n})", f"min(b{n})"]
+        counted = (f"isfinite(x{n})", f"isinf(x{n})", f"isfinite(x{n}) AND abs(x{n}) > 9007199254740992")
+        asked += [*(f"count(*) FILTER ({one})" for one in counted), f"count(b{n})", f"min(b{n})"]
     found = file.cursor.execute(f"SELECT {', '.join(asked)} FROM file_rows").fetchall()[0]
     numbers = []
-    for at in range(7, len(found), 4):
-        n_values, n_infinite, n_other, example = found[at : at + 4]
-        numbers.append(NumberCount(n_values, found[0] - n_values - n_infinite - n_other, n_infinite, n_other, example))
+    for at in range(7, len(found), 5):
+        n_values, n_infinite, n_rounded, n_other, example = found[at : at + 5]
+        n_missing = found[0] - n_values - n_infinite - n_other
+        numbers.append(NumberCount(n_values, n_missing, n_infinite, n_rounded, n_other, example))
     return RowCounts(
         n_rows=found[0],
         n_rejected=count_rejected(file),
