@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from organism.records import Moments
+from organism.records import Moments, QuantileParts
 from organism.stats.compare import ratio_of_sums
 from organism.stats.cuped import adjust
+from organism.stats.quantile import quantile_estimate
 
 SPANS = (7, 14, 28, 56)
 FEW_USERS = 10
@@ -68,6 +69,12 @@ def spread_of(users: Moments) -> Spread | None:
     if reduction is not None and found.n > n_covariates + 1:
         reduction = max(1 - (1 - reduction) * (found.n - 1) / (found.n - n_covariates - 1), 0.0)
     return Spread(found.value, found.variance * found.n, found.n, reduction)
+
+
+def spread_of_quantile(parts: QuantileParts) -> Spread | None:
+    """The spread of a quantile clustered by user: n times its variance stands for one user's; None where unknown."""
+    found = quantile_estimate(parts)
+    return None if not found.variance else Spread(found.value, found.variance * found.n, found.n, None)
 
 
 def users_at(traffic: Traffic, metric: str, days: float) -> float:

@@ -139,8 +139,10 @@ def size(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> Sizing:
 
 
 def _warnings(metrics: Sequence[MetricSize], traffic: Traffic) -> list[str]:
-    found = []
-    if traffic.spans and traffic.history_days < SHORT_HISTORY_DAYS:
+    found: list[str] = []
+    if not traffic.spans:
+        return found
+    if traffic.history_days < SHORT_HISTORY_DAYS:
         found.append(
             f"The loop is {traffic.history_days:.0f} days old, so every user counts as new: how many still come after "
             "that is a guess."
@@ -253,8 +255,12 @@ def _curve(plan: Plan, shares: tuple[float, ...], traffic: Traffic) -> list[Reac
 
 
 def amount(metric: str, value: float) -> str:
-    """An effect as it is said: points for a rate, else three digits in the metric's own unit."""
-    return f"{100 * value:.3g} points of {metric}" if metric in RATES else f"{value:.3g} of {metric}"
+    """An effect as it is said: points for a rate, milliseconds, dollars, else three digits in the metric's own unit."""
+    signal = metric.partition(".p")[0]
+    if metric in RATES:
+        return f"{100 * value:.3g} point{'' if f'{100 * value:.3g}' == '1' else 's'} of {metric}"
+    unit = " ms" if signal.endswith("_ms") else " USD" if signal.endswith("_usd") else ""
+    return f"{value:.3g}{unit} of {metric}"
 
 
 def _sentence(plan: Plan, first: MetricSize, traffic: Traffic) -> str:

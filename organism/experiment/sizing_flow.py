@@ -7,7 +7,7 @@ from typing import Any
 
 from organism.errors import DesignError, InputError
 from organism.experiment.layers import check_range
-from organism.experiment.past import SPANS, Span, Traffic, spread_of
+from organism.experiment.past import SPANS, Span, Traffic, spread_of, spread_of_quantile
 from organism.experiment.plan import Plan
 from organism.experiment.sizing import Sizing, size
 from organism.experiment.targeting import is_targeted
@@ -114,7 +114,9 @@ def _spans(
     store: Store, loop_id: str, plan: Plan, until: datetime, spans: Sequence[int], control: str | None
 ) -> tuple[Span, ...]:
     metrics = [*plan.primary, *(guard.metric for guard in plan.guardrails), *plan.watched]
-    asked = {metric: list(plan.covariates or [metric]) for metric in metrics if not plans.quantile_of(metric)}
+    signal_of = {metric: parts[0] for metric in metrics if (parts := plans.quantile_of(metric))}
+    asked = {metric: list(plan.covariates or [metric]) for metric in metrics if metric not in signal_of}
+    asked |= {signal: [] for signal in signal_of.values() if signal not in asked}
     design = _design(store, loop_id, plan)
     found = plans.read_span_moments(
         store, loop_id, asked, until=until, spans=spans, before=PRE_PERIOD.days, design=design, variant=control
@@ -123,14 +125,18 @@ def _spans(
     if control:
         alone = {metric: list[str]() for metric in asked}
         whole = plans.read_span_moments(store, loop_id, alone, until=until, spans=spans, before=0, design=design)
+    quantiles = {
+        metric: plans.read_span_quantiles(store, loop_id, metric, until=until, spans=spans, variant=control)
+        for metric in signal_of
+    }
     made = []
     for days in spans:
-        spreads = {
-            metric: spread_of(found.moments[days, metric]) for metric in asked if (days, metric) in found.moments
-        }
+        told = {metric: spread_of(found.moments[days, metric]) for metric in asked if (days, metric) in found.moments}
+        told |= {metric: spread_of_quantile(parts[days]) for metric, parts in quantiles.items() if days in parts}
         known = {metric: whole.moments[days, metric].n for metric in asked if (days, metric) in whole.moments}
-        told = {metric: spread for metric, spread in spreads.items() if spread}
-        made.append(Span(days, whole.n_users.get(days, 0), told, known))
+        known |= {metric: known[signal] for metric, signal in signal_of.items() if signal in known}
+        spreads = {metric: spread for metric, spread in told.items() if spread}
+        made.append(Span(days, whole.n_users.get(days, 0), spreads, known))
     return tuple(made)
 
 

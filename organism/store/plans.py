@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from organism.errors import DesignError, InputError
-from organism.records import Moments, RewardDesign, Variant
+from organism.records import Moments, QuantileParts, RewardDesign, Variant
+from organism.stats.quantile import quantile_reach
 from organism.store.database import Cursor, Store
 from organism.store.experiments import PLANNED, RUNNING, refuse_twin
 from organism.store.interactions import VARIANT
 from organism.store.layers import refuse_overlap
+from organism.store.quantile_scan import scan_quantiles
 from organism.store.signal_definitions import columns_of
 from organism.store.signal_table import refresh_signals
 from organism.store.unit_scan import scan
@@ -229,6 +231,35 @@ def read_span_moments(
         found = scan(cursor, relation, variant="days", metrics=columns, parameters=asked)
     moments = {(int(days), metric): cell for (metric, days, segment, _), cell in found.cells.items() if not segment}
     return SpanMoments({int(days): n for (days, segment, _), n in found.n_units.items() if not segment}, moments)
+
+
+def read_span_quantiles(
+    store: Store, loop_id: str, metric: str, *, until: datetime, spans: Sequence[int], variant: str | None = None
+) -> dict[int, QuantileParts]:
+    """By days the parts of a quantile metric (`latency_ms.p95`) over the rows of the last so many days."""
+    refresh_signals(store)
+    parts = quantile_of(metric)
+    if parts is None:
+        raise DesignError(f"{metric!r} is no quantile; name a signal and one, such as latency_ms.p95")
+    signal, probability = parts
+    relation = f"""
+        SELECT days, {UNIT} AS unit, {columns_of(store, loop_id, [signal])[0]} AS value
+        FROM signals JOIN (SELECT unnest(?::INTEGER[]) AS days)
+            ON occurred_at > ?::TIMESTAMP - to_days(days) AND occurred_at <= ?
+        WHERE loop_id = ? AND (?::VARCHAR IS NULL OR {VARIANT} = ?)
+    """
+    with store.cursor() as cursor:
+        found = scan_quantiles(
+            cursor,
+            relation,
+            variant="days",
+            unit="unit",
+            value="value",
+            probability=probability,
+            reach=lambda n: quantile_reach(n, probability),
+            parameters=[list(spans), until, until, loop_id, variant, variant],
+        )
+    return {int(days): kept for days, kept in found.items()}
 
 
 def _users_of_spans(columns: Sequence[tuple[str, str]]) -> str:
