@@ -24,9 +24,10 @@ _SCHEMA = pa.schema(
     ]
 )
 FIRST_EXPOSURES = f"""
-    SELECT user_key, variant_id AS variant, min(at) AS exposed_at, bool_or(source = '{RECORDED}') AS is_recorded
+    SELECT user_key, variant_id AS variant, min(met_at) AS exposed_at, bool_or(source = '{RECORDED}') AS is_recorded
     FROM (
-        SELECT user_key, variant_id, exposed_at AS at, '{RECORDED}' AS source FROM exposures WHERE experiment_id = $1
+        SELECT user_key, variant_id, exposed_at AS met_at, '{RECORDED}' AS source
+        FROM exposures WHERE experiment_id = $1
         UNION ALL
         SELECT i.user_key, i.variant_id, i.occurred_at, '{FROM_INTERACTIONS}' FROM interactions i
         JOIN variants v ON v.experiment_id = i.experiment_id AND v.name = i.variant_id
