@@ -9,7 +9,6 @@ from organism.experiment.past import FEW_USERS, Traffic, latest, reduction_of, u
 from organism.experiment.plan import Guard, Plan
 from organism.records import Variant
 from organism.stats.power import Design, detectable_effect, power_at, sample_size
-from organism.stats.sequential import TUNING
 
 CURVE_WEEKS = (1, 2, 4, 8)
 LONGEST_DAYS = 364
@@ -159,13 +158,25 @@ def _warnings(metrics: Sequence[MetricSize], traffic: Traffic) -> list[str]:
 
 
 def _sizes(plan: Plan, shares: tuple[float, ...], traffic: Traffic) -> list[MetricSize]:
+    tuning = _tuning(plan, shares, traffic)
     found = [
-        _size_of(_asked(plan, shares, metric, plan.minimum_effect if not place else 0.0), "primary", traffic, plan)
+        _size_of(_asked(plan, shares, metric, 0.0 if place else plan.minimum_effect), "primary", traffic, plan, tuning)
         for place, metric in enumerate(plan.primary)
     ]
-    found += [_size_of(_guarded(plan, shares, guard, traffic), "guardrail", traffic, plan) for guard in plan.guardrails]
+    for guard in plan.guardrails:
+        found.append(_size_of(_guarded(plan, shares, guard, traffic), "guardrail", traffic, plan, tuning))
     others = [metric for metric in plan.watched if metric not in plan.primary]
-    return found + [_size_of(_asked(plan, shares, metric, 0.0), "watched", traffic, plan) for metric in others]
+    return found + [_size_of(_asked(plan, shares, name, 0.0), "watched", traffic, plan, tuning) for name in others]
+
+
+def _tuning(plan: Plan, shares: tuple[float, ...], traffic: Traffic) -> float | None:
+    """Where the always-valid interval is tightest: at the planned size, counting the control and one treatment.
+
+    None where no size can be told.
+    """
+    asked = _asked(plan, shares, plan.primary[0], plan.minimum_effect)
+    n_users = plan.n_users or _need(asked, traffic, plan, None)[0]
+    return None if n_users is None else n_users * (shares[0] + min(shares[1:]))
 
 
 def _asked(plan: Plan, shares: tuple[float, ...], metric: str, effect: float) -> _Question:
@@ -186,7 +197,7 @@ def _margin(guard: Guard, traffic: Traffic) -> float | None:
     return guard.margin * abs(spread.mean) if spread else None
 
 
-def _size_of(asked: _Question, role: str, traffic: Traffic, plan: Plan) -> MetricSize:
+def _size_of(asked: _Question, role: str, traffic: Traffic, plan: Plan, tuning: float | None) -> MetricSize:
     metric, effect = asked.metric, asked.effect or None
     spread = latest(traffic, metric)
     if spread is None:
@@ -197,7 +208,7 @@ def _size_of(asked: _Question, role: str, traffic: Traffic, plan: Plan) -> Metri
     if effect is None:
         return MetricSize(*told, None, None, None, None, "")
     fixed = _need(asked, traffic, plan, None)
-    watched = _need(asked, traffic, plan, tuning_at(fixed[0]))
+    watched = (None, None) if tuning is None else _need(asked, traffic, plan, tuning)
     note = f"rough: from {spread.n_users} users only" if spread.n_users < FEW_USERS else ""
     return MetricSize(*told, *fixed, *watched, note)
 
@@ -206,11 +217,6 @@ def _unseen(traffic: Traffic, metric: str) -> str:
     if not traffic.spans:
         return "this loop has no interactions of the last eight weeks"
     return f"no two users have a value of {metric} in the last {traffic.spans[-1].days} days"
-
-
-def tuning_at(n_users: int | None) -> float:
-    """Where the always-valid interval is tightest: at the planned size, where there is one."""
-    return float(n_users) if n_users else TUNING
 
 
 def _need(asked: _Question, traffic: Traffic, plan: Plan, tuning: float | None) -> tuple[int | None, int | None]:
@@ -240,18 +246,21 @@ def _some_days() -> range:
 
 
 def _curve(plan: Plan, shares: tuple[float, ...], traffic: Traffic) -> list[Reach]:
-    found = []
+    tuning, found = _tuning(plan, shares, traffic), []
     for metric in plan.primary:
         asked, spread = _asked(plan, shares, metric, plan.minimum_effect), latest(traffic, metric)
-        tuning = tuning_at(plan.n_users or (_need(asked, traffic, plan, None)[0] if spread else None))
         for days in (7 * weeks for weeks in CURVE_WEEKS if spread):
             n_users = users_at(traffic, metric, days)
-            designs = [asked.design(traffic, days, kind) for kind in (None, tuning)]
-            fixed, watched = (detectable_effect(design, n_users) if design else None for design in designs)
+            fixed = _detectable(asked.design(traffic, days, None), n_users)
+            watched = _detectable(asked.design(traffic, days, tuning), n_users) if tuning else None
             if fixed is not None and spread:
                 relative = fixed / abs(spread.mean) if spread.mean else None
                 found.append(Reach(metric, days // 7, int(n_users), fixed, relative, watched))
     return found
+
+
+def _detectable(design: Design | None, n_users: float) -> float | None:
+    return detectable_effect(design, n_users) if design else None
 
 
 def amount(metric: str, value: float) -> str:
