@@ -14,7 +14,7 @@ from organism.digest.flow import live_design
 from organism.digest.training_set_flow import build_training_set
 from organism.errors import DesignError, RunError
 from organism.experiment.flow import analyze, decide, read_experiment, start_experiment
-from organism.experiment.rules import Scorecard
+from organism.experiment.scorecard import Scorecard
 from organism.optimize.flow import SftConfig, Supervisor, read_evaluation, start_run, wait_for_run
 from organism.records import ModelVersion, RunStatus, Verdict
 from organism.store.database import Store

@@ -1,185 +1,368 @@
-"""What an experiment's figures are. Pure: per-user sums in, estimates out; `rules` turns them into a verdict."""
+"""What an experiment's figures are. Pure: evidence in, estimates and comparisons out; `rules` makes the verdict.
 
-from collections.abc import Mapping, Sequence
+The unit is the user. A metric is a ratio of sums by user (delta method), or a quantile clustered by user. Which
+interval counts: below the planned users the always-valid sequence, at them the one for a single look.
+"""
+
 from typing import NamedTuple
 
-import pandas as pd
-
-from organism.experiment.plan import PRIMARY, Plan
-from organism.experiment.scorecard import Guardrail as Guardrail
-from organism.experiment.scorecard import GuardrailState as GuardrailState
-from organism.experiment.scorecard import MetricRow as MetricRow
-from organism.experiment.scorecard import RequestLevel as RequestLevel
+from organism.experiment.evidence import Evidence
+from organism.experiment.plan import Plan, plan_of
+from organism.experiment.scorecard import Cuped, IntervalKind, MetricRow, RequestLevel, Role
 from organism.records import Moments
-from organism.stats.compare import Comparison, Estimate, below_margin, difference, ratio_of_sums
-from organism.stats.moments import empty, moments
-from organism.stats.power import users_needed
-from organism.stats.srm import srm_p_value
+from organism.stats.bayes import chance_to_win, expected_loss
+from organism.stats.compare import (
+    Comparison,
+    Estimate,
+    critical_value,
+    difference,
+    fieller,
+    ratio_of_sums,
+    standard_error,
+)
+from organism.stats.cuped import adjust
+from organism.stats.moments import empty
+from organism.stats.multiplicity import Correction, adjusted
+from organism.stats.quantile import quantile_estimate
+from organism.stats.sequential import Sequence as Band
+from organism.stats.sequential import confidence_sequence
+from organism.stats.sequential import critical_value as sequence_value
+from organism.store.experiment_tables import ADAPTIVE
 
-CONTROL, TREATMENT = "control", "treatment"
 ALPHA_SRM = 0.001
 SHARE_IN_BOTH = 0.001
+DEFAULT_TUNING = 500
+"""Where nobody planned a size, the always-valid sequence is tightest at this many users of both variants.
+
+At 60 users it is then 1.9 times as wide as an interval for one look, at 500 1.55 times, at 50,000 1.8 times; tuned to
+5,000 it would be 4.3 times as wide at 60.
+"""
 
 
-class Metric(NamedTuple):
-    """A measure of an arm: a ratio of sums over users. `better` is +1 when more is better, −1 when less is, else 0."""
+class Settings(NamedTuple):
+    """How an experiment is read: its plan, which interval counts, and at how many users the sequence is tightest.
 
-    name: str
-    label: str
-    better: int
-
-
-METRICS = (
-    Metric(PRIMARY, "Retained characters", 1),
-    Metric("written_share", "Written share", 1),
-    Metric("accepted", "Drafts used", 1),
-    Metric("latency_ms", "Latency, ms", -1),
-    Metric("cost_usd", "Cost, USD", -1),
-    Metric("output_tokens", "Length, tokens", 0),
-)
-
-
-class Figures(NamedTuple):
-    """Everything that the rules look at.
-
-    Users who met both arms, or were served another arm than they were assigned, are counted in `n_in_both`
-    and are in no other figure. `n_needed` is the users in all for the plan's power, None where unknown.
+    `n_exposed` users were served in all; `pair_share` is the part of the planned traffic that the control and each
+    treatment make together.
     """
 
-    primary: Comparison
-    metrics: tuple[MetricRow, ...]
-    guardrails: tuple[Guardrail, ...]
-    request_level: RequestLevel
-    n_users: dict[str, int]
-    n_interactions: int
-    n_in_both: int
-    srm_p_value: float
-    n_needed: int | None
+    plan: Plan
+    control: str
+    treatments: tuple[str, ...]
+    kind: IntervalKind
+    is_adaptive: bool
+    n_exposed: int
+    pair_share: dict[str, float]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the interval for one look counts."""
+        return self.kind is IntervalKind.FIXED
+
+    def tuning(self, treatment: str) -> float:
+        """At how many users of both arms the sequence is tightest."""
+        return float(self.plan.n_users or DEFAULT_TUNING) * self.pair_share[treatment]
 
 
-def figures(sums: pd.DataFrame, requests: Mapping[str, Moments], *, treatment_share: float, plan: Plan) -> Figures:
-    """All figures of an experiment from per-user sums (the columns of `read_user_sums`)."""
-    users, n_in_both = _clean(sums)
-    counts = {arm: int((users["arm"] == arm).sum()) for arm in (CONTROL, TREATMENT)}
-    arms = {metric.name: _arms(users, metric.name) for metric in METRICS}
-    level = 1 - plan.alpha
-    rows = tuple(MetricRow(*metric, difference(*arms[metric.name], level)) for metric in METRICS)
-    primary = rows[0].comparison
-    return Figures(
-        primary=primary,
-        metrics=rows,
-        guardrails=_guardrails(arms, plan),
-        request_level=_request_level(requests, arms[PRIMARY], level),
-        n_users=counts,
-        n_interactions=int(users["n_rows"].sum()),
-        n_in_both=n_in_both,
-        srm_p_value=srm_p_value([counts[CONTROL], counts[TREATMENT]], [1 - treatment_share, treatment_share]),
-        n_needed=_n_needed(*arms[PRIMARY], treatment_share, plan),
+class Reading(NamedTuple):
+    """One metric of one treatment against the control.
+
+    `comparison` is for one look, `band` holds at every look. `low`, `high`, `p_value` and the relative limits are of
+    the one that counts; with several comparisons `p_adjusted` is Holm's, and the interval stands at the level of its
+    step, so that it excludes 0 exactly when `p_adjusted` is at most alpha. `error` is the effect's standard error.
+    """
+
+    metric: str
+    variant: str
+    control: Estimate | None
+    treatment: Estimate | None
+    comparison: Comparison
+    band: Band
+    error: float | None
+    p_value: float | None
+    p_adjusted: float | None
+    low: float | None
+    high: float | None
+    relative_low: float | None
+    relative_high: float | None
+
+    @property
+    def n(self) -> int:
+        """Users with a known answer, of both arms."""
+        return self.comparison.n_control + self.comparison.n_treatment
+
+
+def settings_of(evidence: Evidence) -> Settings:
+    """How the evidence is to be read, by the latest version of the plan."""
+    plan = plan_of(evidence.plans[-1].plan)
+    n_exposed = sum(evidence.sums.n_users.values())
+    is_adaptive = evidence.policy == ADAPTIVE
+    at_size = plan.n_users is not None and n_exposed >= plan.n_users and not is_adaptive
+    control, *treatments = evidence.variants
+    kind = IntervalKind.FIXED if at_size else IntervalKind.ALWAYS_VALID
+    if is_adaptive and evidence.sums.n_unweighted > SHARE_IN_BOTH * n_exposed:
+        kind = IntervalKind.WITHHELD
+    return Settings(
+        plan=plan,
+        control=control.name,
+        treatments=tuple(variant.name for variant in treatments),
+        kind=kind,
+        is_adaptive=is_adaptive,
+        n_exposed=n_exposed,
+        pair_share={variant.name: min(control.share + variant.share, 1.0) for variant in treatments},
     )
 
 
-def track(daily: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """The primary effect as it stood at the end of each day, from all users until then.
-
-    Columns: day, effect, low, high, n_users, n_interactions. Each day's interval is for one look; it is no
-    licence to stop when it first excludes 0.
-    """
-    users, _ = _clean(daily)
-    rows = []
-    for day in sorted(users["day"].unique()):
-        until = users[users["day"] <= day]
-        found = difference(*_arms(until.groupby(["user_key", "arm"], as_index=False).sum(numeric_only=True)), level)
-        n_users = until["user_key"].nunique()
-        rows.append((day, found.effect, found.ci_low, found.ci_high, n_users, int(until["n_rows"].sum())))
-    made = pd.DataFrame(rows, columns=["day", "effect", "low", "high", "n_users", "n_interactions"])
-    return made.astype({"day": "datetime64[us]", "effect": float, "low": float, "high": float, "n_users": int})
+def estimates(evidence: Evidence, metric: str, *, with_covariates: bool) -> tuple[dict[str, Estimate | None], str]:
+    """Each variant's value of a metric, adjusted by the covariates where asked for; and what adjusting left out."""
+    names = [variant.name for variant in evidence.variants]
+    if metric in evidence.sums.quantiles:
+        parts = evidence.sums.quantiles[metric]
+        return {name: quantile_estimate(parts[name]) if name in parts else None for name in names}, ""
+    return ratio_estimates(evidence, evidence.sums.metrics.get(metric, {}), with_covariates=with_covariates)
 
 
-def _clean(sums: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The rows of users who met one arm only, the one they were assigned; and how many users did not."""
-    strayed = sums["assigned"].notna() & (sums["assigned"] != sums["arm"])
-    both = sums.groupby("user_key")["arm"].transform("nunique") > 1
-    out = set(sums.loc[strayed | both, "user_key"])
-    return sums[~sums["user_key"].isin(out)], len(out)
+def ratio_estimates(
+    evidence: Evidence, moments: dict[str, Moments], *, with_covariates: bool
+) -> tuple[dict[str, Estimate | None], str]:
+    """As `estimates`, from moments of numerator, denominator and the covariates' by variant."""
+    names = [variant.name for variant in evidence.variants]
+    n_past = len(evidence.covariates)
+    arms = [moments.get(name, empty(2 + 2 * n_past)) for name in names]
+    if not with_covariates or not n_past:
+        return {name: ratio_of_sums(arm) for name, arm in zip(names, arms, strict=True)}, ""
+    found = adjust(arms, 2, ratio_covariates=n_past, names=[f"{name} before" for name in evidence.covariates])
+    return dict(zip(names, found.estimates, strict=True)), found.note
 
 
-def _arms(users: pd.DataFrame, metric: str = PRIMARY) -> tuple[Estimate | None, Estimate | None]:
-    control, treatment = (ratio_of_sums(_moments(users, metric, arm)) for arm in (CONTROL, TREATMENT))
-    return control, treatment
-
-
-def _moments(users: pd.DataFrame, metric: str, arm: str) -> Moments:
-    """Over the arm's users who have the metric at all: silence is not a zero."""
-    columns = [f"{metric}_num", f"{metric}_den"]
-    heard = users.loc[(users["arm"] == arm) & (users[columns[1]] > 0), columns]
-    return moments(heard.to_numpy(dtype=float)) if len(heard) else empty(2)
-
-
-def _guardrails(arms: Mapping[str, tuple[Estimate | None, Estimate | None]], plan: Plan) -> tuple[Guardrail, ...]:
-    labels = {metric.name: (metric.label, metric.better) for metric in METRICS}
-    found = []
-    for guard in plan.guardrails:
-        (control, treatment), (label, better) = arms[guard.metric], labels[guard.metric]
-        if guard.is_relative:
-            control, margin = _scaled(control, 1 - better * guard.margin), 0.0
-        else:
-            margin = guard.margin
-        worse, reference = (treatment, control) if better < 0 else (control, treatment)
-        found.append(
-            Guardrail(guard.metric, label, guard.margin, guard.is_relative, *_within(reference, worse, margin, plan))
-        )
-    return tuple(found)
-
-
-def _scaled(arm: Estimate | None, factor: float) -> Estimate | None:
-    """An arm's value times a constant: a margin in percent is tested without taking the control's value for known."""
-    if arm is None:
-        return None
-    return Estimate(arm.value * factor, None if arm.variance is None else arm.variance * factor**2, arm.n)
-
-
-def _within(
-    reference: Estimate | None, other: Estimate | None, margin: float, plan: Plan
-) -> tuple[GuardrailState, float | None]:
-    """Whether `other` stays under reference + margin: surely, surely not, not yet known, or measured in neither arm."""
-    if reference is None or other is None:
-        return (GuardrailState.UNMEASURED if reference is other else GuardrailState.OPEN), None
-    if reference.variance == 0 and other.variance == 0:
-        holds = other.value - reference.value < margin
-        return (GuardrailState.HOLDS if holds else GuardrailState.BROKEN), None
-    below = below_margin(reference, other, margin, 1 - plan.alpha)
-    above = below_margin(other, reference, -margin, 1 - plan.alpha)
-    if below is None or above is None:
-        return GuardrailState.OPEN, None
-    if below.p_value <= plan.alpha:
-        return GuardrailState.HOLDS, below.p_value
-    return (GuardrailState.BROKEN if above.p_value <= plan.alpha else GuardrailState.OPEN), below.p_value
-
-
-def _request_level(
-    requests: Mapping[str, Moments], arms: tuple[Estimate | None, Estimate | None], level: float
-) -> RequestLevel:
-    naive = [ratio_of_sums(requests.get(arm, empty(2))) for arm in (CONTROL, TREATMENT)]
-    found = difference(naive[0], naive[1], level)
-    spreads = [_variance(arms), _variance(naive)]
-    effect = spreads[0] / spreads[1] if spreads[0] and spreads[1] else None
-    n = sum(part.n for part in requests.values())
-    return RequestLevel(found.p_value, found.ci_low, found.ci_high, n, effect)
-
-
-def _variance(arms: Sequence[Estimate | None]) -> float | None:
-    known = [arm.variance for arm in arms if arm is not None and arm.variance is not None]
-    return sum(known) if len(known) == 2 else None
-
-
-def _n_needed(control: Estimate | None, treatment: Estimate | None, share: float, plan: Plan) -> int | None:
-    if control is None or treatment is None or control.variance is None or treatment.variance is None:
-        return None
-    return users_needed(
-        plan.minimum_effect,
-        control.variance * control.n,
-        treatment.variance * treatment.n,
-        share=share,
+def read_pair(settings: Settings, metric: str, treatment: str, arms: dict[str, Estimate | None]) -> Reading:
+    """One treatment against the control: the fixed comparison and the always-valid band."""
+    ours, theirs = arms[settings.control], arms[treatment]
+    plan = settings.plan
+    comparison = difference(ours, theirs, 1 - plan.alpha)
+    found = standard_error(ours, theirs)
+    error, degrees = found or (None, None)
+    band = confidence_sequence(
+        comparison.effect,
+        error,
+        comparison.n_control + comparison.n_treatment,
         alpha=plan.alpha,
-        power=plan.power,
+        tuning=settings.tuning(treatment),
+        degrees=degrees,
     )
+    if settings.kind is IntervalKind.WITHHELD:
+        band = Band(None, None, None)
+    p_value = comparison.p_value if settings.is_fixed else band.p_value
+    reading = Reading(metric, treatment, ours, theirs, comparison, band, error, p_value, *(None,) * 5)
+    return at_level(settings, reading, p_value)
+
+
+def at_level(settings: Settings, reading: Reading, p_adjusted: float | None) -> Reading:
+    """The reading with the interval that counts, at the level at which a step of Holm's test judges it.
+
+    The step compares p with alpha · p / p_adjusted; the interval at that level excludes 0 exactly when p_adjusted is
+    at most alpha.
+    """
+    p, effect, found = reading.p_value, reading.comparison.effect, standard_error(reading.control, reading.treatment)
+    if p is None or p_adjusted is None or effect is None or found is None:
+        return reading._replace(p_adjusted=p_adjusted)
+    alpha = settings.plan.alpha
+    level = alpha * p / p_adjusted if p_adjusted > 0 else alpha
+    if settings.is_fixed:
+        reach = critical_value(1 - level / 2, found[1]) * found[0]
+    else:
+        tuning = settings.tuning(reading.variant)
+        wider = sequence_value(reading.n, alpha=alpha, tuning=tuning, level=level) / sequence_value(
+            reading.n, alpha=alpha, tuning=tuning
+        )
+        reach = wider * ((reading.band.high or effect) - effect)
+    relative = _relative(reading, reach / found[0])
+    return reading._replace(
+        p_adjusted=p_adjusted,
+        low=effect - reach,
+        high=effect + reach,
+        relative_low=relative[0],
+        relative_high=relative[1],
+    )
+
+
+def _relative(reading: Reading, q: float) -> tuple[float | None, float | None]:
+    if reading.control is None or reading.treatment is None:
+        return None, None
+    found = fieller(reading.control, reading.treatment, q)
+    return found.low, found.high
+
+
+def read_metrics(evidence: Evidence, settings: Settings) -> tuple[dict[tuple[str, str], Reading], tuple[str, ...]]:
+    """Every metric of every treatment, the primary ones corrected by Holm; and what was not adjusted by covariates."""
+    with_covariates = bool(settings.plan.covariates)
+    readings: dict[tuple[str, str], Reading] = {}
+    notes: list[str] = []
+    for measure in evidence.measures:
+        arms, note = estimates(evidence, measure.name, with_covariates=with_covariates)
+        notes.append(note)
+        for treatment in settings.treatments:
+            readings[measure.name, treatment] = read_pair(settings, measure.name, treatment, arms)
+    deciding = [(name, treatment) for name in settings.plan.primary for treatment in settings.treatments]
+    corrected = adjusted([readings[key].p_value for key in deciding], Correction.HOLM)
+    for key, p_adjusted in zip(deciding, corrected, strict=True):
+        readings[key] = at_level(settings, readings[key], p_adjusted)
+    return readings, tuple(dict.fromkeys(note for note in notes if note))
+
+
+def lead(evidence: Evidence, settings: Settings, readings: dict[tuple[str, str], Reading]) -> str:
+    """The treatment that does best in the first primary metric, the first one where nobody knows."""
+    primary = settings.plan.primary[0]
+    better = gain_sign(evidence, primary)
+    known = {
+        treatment: better * effect
+        for treatment in settings.treatments
+        if (effect := readings[primary, treatment].comparison.effect) is not None
+    }
+    return max(known, key=lambda treatment: known[treatment]) if known else settings.treatments[0]
+
+
+def gain_sign(evidence: Evidence, metric: str) -> int:
+    """+1 where more of a metric is a gain, −1 where less is; more, where nobody says."""
+    return evidence.measure[metric].better or 1
+
+
+def metric_rows(
+    evidence: Evidence, settings: Settings, readings: dict[tuple[str, str], Reading]
+) -> tuple[MetricRow, ...]:
+    """A row for each metric and treatment."""
+    return tuple(
+        _row(evidence, settings, readings[measure.name, treatment])
+        for measure in evidence.measures
+        for treatment in settings.treatments
+    )
+
+
+def _row(evidence: Evidence, settings: Settings, reading: Reading) -> MetricRow:
+    measure = evidence.measure[reading.metric]
+    is_primary = reading.metric in settings.plan.primary
+    effect, error = reading.comparison.effect, reading.error
+    sign = gain_sign(evidence, reading.metric)
+    is_guarded = reading.metric in {guard.metric for guard in settings.plan.guardrails}
+    return MetricRow(
+        metric=reading.metric,
+        label=measure.label,
+        better=measure.better,
+        comparison=reading.comparison if not settings.is_adaptive else without_claim(reading.comparison),
+        variant=reading.variant,
+        role=Role.PRIMARY if is_primary else Role.GUARDRAIL if is_guarded else Role.WATCHED,
+        kind="ratio" if measure.probability is None else "quantile",
+        method=_method(evidence, settings, reading.metric),
+        sequence_low=reading.band.low,
+        sequence_high=reading.band.high,
+        sequence_p=reading.band.p_value,
+        p_adjusted=reading.p_adjusted if is_primary else None,
+        variance_reduction=_reduction(evidence, settings, reading),
+        chance_to_win=chance_to_win(effect, error, better=sign),
+        expected_loss=expected_loss(effect, error, better=sign),
+        note=_note(evidence, reading),
+    )
+
+
+def without_claim(comparison: Comparison) -> Comparison:
+    """The comparison without what holds at one planned look only: where the shares followed the results."""
+    return comparison._replace(ci_low=None, ci_high=None, p_value=None, relative_low=None, relative_high=None)
+
+
+def _method(evidence: Evidence, settings: Settings, metric: str) -> str:
+    if evidence.measure[metric].probability is not None:
+        return "quantile over interactions, variance clustered by user; Welch's t"
+    words = "ratio of sums by user, delta method; Welch's t"
+    if settings.plan.covariates and evidence.covariates:
+        words += f"; adjusted by {', '.join(evidence.covariates)} before the start (CUPED)"
+    return words + ("; users weighed by 1 / their logged probability" if settings.is_adaptive else "")
+
+
+def _reduction(evidence: Evidence, settings: Settings, reading: Reading) -> float | None:
+    if not settings.plan.covariates or reading.error is None or reading.metric in evidence.sums.quantiles:
+        return None
+    arms, _ = estimates(evidence, reading.metric, with_covariates=False)
+    plain = standard_error(arms[settings.control], arms[reading.variant])
+    return 1 - reading.error**2 / plain[0] ** 2 if plain else None
+
+
+def _note(evidence: Evidence, reading: Reading) -> str | None:
+    """Why something cannot be said; None where all is."""
+    name, found = reading.metric, reading.comparison
+    if not evidence.measure[name].is_known:
+        return f"Nothing measures {name}: no signal of this loop has that name, or it was removed."
+    if found.effect is None:
+        empty_arm = [arm for arm, n in (("control", found.n_control), (reading.variant, found.n_treatment)) if not n]
+        return f"No user of {' or '.join(empty_arm) or 'either variant'} has a value yet."
+    if found.p_value is None:
+        if min(found.n_control, found.n_treatment) < 2:
+            return "A variant has one user with a value; two are needed for an interval."
+        return "All users of both variants have the same value, or too few differ: no interval can be given."
+    infinite = evidence.sums.n_infinite.get(name, 0)
+    return f"{infinite} users with an infinite value are left out." if infinite else None
+
+
+def request_level(evidence: Evidence, settings: Settings, treatment: str) -> RequestLevel:
+    """What a test over single interactions would claim of the first primary metric."""
+    primary = settings.plan.primary[0]
+    found = evidence.sums.requests
+    if settings.is_adaptive:
+        return RequestLevel(None, None, None, sum(found[name].n for name in found), None)
+    ours, theirs = (ratio_of_sums(found.get(name, empty(2))) for name in (settings.control, treatment))
+    claimed = difference(ours, theirs, 1 - settings.plan.alpha)
+    arms, _ = estimates(evidence, primary, with_covariates=False)
+    right, wrong = standard_error(arms[settings.control], arms[treatment]), standard_error(ours, theirs)
+    effect = (right[0] / wrong[0]) ** 2 if right and wrong else None
+    n = sum(found[name].n for name in (settings.control, treatment) if name in found)
+    return RequestLevel(claimed.p_value, claimed.ci_low, claimed.ci_high, n, effect)
+
+
+def cuped(evidence: Evidence, settings: Settings, treatment: str) -> Cuped | None:
+    """What the users' past takes out of the noise of the first primary metric; None where it is no ratio of sums."""
+    primary = settings.plan.primary[0]
+    if primary not in evidence.sums.metrics or not evidence.covariates:
+        return None
+    plain, with_past = (
+        read_pair(settings, primary, treatment, estimates(evidence, primary, with_covariates=used)[0])
+        for used in (False, True)
+    )
+    is_headline = bool(settings.plan.covariates)
+    reduction = None
+    if plain.error and with_past.error and evidence.sums.n_with_past:
+        reduction = 1 - (with_past.error / plain.error) ** 2
+    worth = 1 / (1 - reduction) - 1 if reduction is not None and reduction < 1 else None
+    return Cuped(
+        covariates=evidence.covariates,
+        variance_reduction=reduction,
+        worth_more_users=worth,
+        unadjusted_effect=plain.comparison.effect,
+        unadjusted_low=plain.low,
+        unadjusted_high=plain.high,
+        unadjusted_p=plain.p_value,
+        is_headline=is_headline,
+        sentence=_cuped_words(evidence, reduction, worth, is_headline),
+    )
+
+
+def _cuped_words(evidence: Evidence, reduction: float | None, worth: float | None, is_headline: bool) -> str:
+    names = " and ".join(evidence.covariates)
+    n_users = sum(evidence.sums.n_users.values())
+    if not evidence.sums.n_with_past or reduction is None or worth is None:
+        return f"No user's {names} from before the start is known, so nothing could be taken out of the noise."
+    past = f"{evidence.sums.n_with_past} of {n_users} users have {names} from the 28 days before the start"
+    if worth < 0.005:
+        return f"{past}, but it explains next to nothing of what they do now."
+    if is_headline:
+        return f"{past}: adjusting by it (CUPED) works as if {worth:.0%} more users had come."
+    return (
+        f"{past}: adjusting by it (CUPED) would have worked as if {worth:.0%} more users had come, but the plan names "
+        "no covariate, so the effect stands unadjusted."
+    )
+
+
+def own_interval(arm: Estimate | None, alpha: float) -> tuple[float | None, float | None]:
+    """One variant's value with its own interval."""
+    if arm is None or not arm.variance or arm.n < 2:
+        return None, None
+    reach = critical_value(1 - alpha / 2, arm.n - 1) * arm.variance**0.5
+    return arm.value - reach, arm.value + reach

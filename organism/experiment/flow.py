@@ -6,14 +6,19 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from organism.config import utcnow
 from organism.errors import DesignError, InputError
-from organism.experiment.analysis import figures, track
+from organism.experiment.analysis import lead, read_metrics, settings_of
 from organism.experiment.assign_flow import Assigned, assign_user
 from organism.experiment.assignment import check_shares
-from organism.experiment.plan import Plan, check_plan, plan_of
-from organism.experiment.rules import Scorecard, judge
+from organism.experiment.evidence import Evidence
+from organism.experiment.plan import Plan, check_plan
+from organism.experiment.reading import read_evidence
+from organism.experiment.rules import judge
+from organism.experiment.scorecard import Scorecard
+from organism.experiment.track import track
 from organism.records import Variant, Verdict, new_id
-from organism.store import decisions, experiment_sums, experiments
+from organism.store import decisions, experiments
 from organism.store.database import Store
 from organism.store.experiments import Experiment
 from organism.store.model_versions import read_version
@@ -26,6 +31,7 @@ __all__ = [
     "assign_user",
     "decide",
     "effect_track",
+    "evidence_of",
     "read_experiment",
     "start_experiment",
     "start_variants",
@@ -116,31 +122,32 @@ def read_experiment(store: Store, experiment_id: str) -> Experiment:
     return experiments.read_experiment(store, experiment_id)
 
 
-def analyze(store: Store, experiment_id: str) -> Scorecard:
-    """The scorecard as of now: effect, guardrails, split, and the verdict by the written rules."""
-    experiment = read_experiment(store, experiment_id)
-    plan = plan_of(experiment.plan)
-    found = figures(
-        experiment_sums.read_user_sums(store, experiment),
-        experiment_sums.read_request_moments(store, experiment),
-        treatment_share=experiment.treatment_share,
-        plan=plan,
-    )
-    return judge(
-        found,
-        plan,
-        experiment_id=experiment_id,
-        name=experiment.name,
-        control=experiment.control,
-        treatment=experiment.treatment,
-        is_synthetic=experiment.is_synthetic,
-    )
+def analyze(store: Store, experiment_id: str, now: datetime | None = None) -> Scorecard:
+    """The scorecard as of now: effect, guardrails, split, and the verdict by the written rules.
+
+    Raises InputError for an id that there is not, DesignError for an experiment that has not started.
+    """
+    return judge(evidence_of(store, experiment_id, now or utcnow()))
 
 
-def effect_track(store: Store, experiment_id: str) -> pd.DataFrame:
-    """The effect as it stood at the end of each day: day, effect, low, high, n_users, n_interactions."""
+def evidence_of(store: Store, experiment_id: str, now: datetime) -> Evidence:
+    """All that the scorecard is made of, as one plain value; raises as `analyze` does."""
     experiment = read_experiment(store, experiment_id)
-    return track(experiment_sums.read_user_sums(store, experiment, daily=True), 1 - plan_of(experiment.plan).alpha)
+    if experiment.started_at is None:
+        raise DesignError(f"experiment {experiment.name!r} is planned and has not started; start it, then read it")
+    return read_evidence(store, experiment_id, now)
+
+
+def effect_track(store: Store, experiment_id: str, treatment: str | None = None) -> pd.DataFrame:
+    """The first primary effect as it stood at the end of each day, of the treatment that does best unless named.
+
+    Columns: day, effect, low, high (for one look), always_low, always_high (at every look), n_users, n_interactions.
+    """
+    evidence = evidence_of(store, experiment_id, utcnow())
+    settings = settings_of(evidence)
+    if treatment is not None and treatment not in settings.treatments:
+        raise InputError(f"{treatment!r} is no treatment of this experiment; it has {', '.join(settings.treatments)}")
+    return track(evidence, settings, treatment or lead(evidence, settings, read_metrics(evidence, settings)[0]))
 
 
 def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor: str, *, now: datetime) -> Decided:
@@ -151,7 +158,7 @@ def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor:
     """
     if not note.strip() or not actor.strip():
         raise InputError("a decision needs one sentence that says why, and the name of who decided")
-    card = analyze(store, experiment_id)
+    card = analyze(store, experiment_id, now)
     decision_id = new_id(now)
     decisions.append_decision(
         store,

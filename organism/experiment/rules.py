@@ -1,174 +1,290 @@
-"""The written rules that turn figures into a verdict, and the sentence for the meeting. Pure."""
+"""The written rules that turn figures into a verdict. Pure: the same evidence always gives the same scorecard."""
 
+from typing import NamedTuple
+
+from organism.experiment import sentences
 from organism.experiment.analysis import (
     ALPHA_SRM,
     SHARE_IN_BOTH,
-    Figures,
+    Reading,
+    Settings,
+    cuped,
+    estimates,
+    gain_sign,
+    lead,
+    metric_rows,
+    own_interval,
+    read_metrics,
+    request_level,
+    settings_of,
+    without_claim,
 )
-from organism.experiment.plan import Plan
-from organism.experiment.scorecard import GuardrailState, RequestLevel, Rule
-from organism.experiment.scorecard import Scorecard as Scorecard
+from organism.experiment.evidence import Evidence
+from organism.experiment.guardrails import read_guardrails
+from organism.experiment.horizon import Horizon, read_horizon
+from organism.experiment.novelty import read_novelty
+from organism.experiment.plan import differences, plan_of
+from organism.experiment.reward_flips import read_flips
+from organism.experiment.scorecard import (
+    Guardrail,
+    GuardrailState,
+    IntervalKind,
+    PlanChange,
+    Rule,
+    Scorecard,
+    SplitCheck,
+    VariantRow,
+)
+from organism.experiment.segments import adjustment_words, read_segments
 from organism.records import Verdict
-from organism.stats.compare import Comparison
+from organism.stats.srm import sequential_srm, srm_p_value
+
+FUTILE = 0.1
+"""A conditional power below this, at half of the planned users or more, ends an experiment as futile."""
+FUTILE_FROM = 0.5
 
 RULES = (
     Rule(
         "sample_ratio_mismatch",
         Verdict.BLOCKED,
-        f"the split of users has a chi-square p below {ALPHA_SRM} for the shares that were planned",
+        f"the split of users has a chi-square p, or the sequential test one at any look, below {ALPHA_SRM} for the "
+        "shares that were planned",
     ),
     Rule(
         "users_in_both",
         Verdict.BLOCKED,
-        f"more than {SHARE_IN_BOTH:.1%} of the users were served by both versions, or by one they were not assigned",
+        f"more than {SHARE_IN_BOTH:.1%} of the users were served by two variants, or by one they were not assigned",
     ),
-    Rule("too_few_users", Verdict.KEEP_RUNNING, "an arm has fewer users with a known answer than the plan asks for"),
-    Rule("worse", Verdict.ROLL_BACK, "the whole interval of the effect on retained characters is below 0"),
+    Rule(
+        "unknown_probabilities",
+        Verdict.BLOCKED,
+        f"the shares followed the results, and for more than {SHARE_IN_BOTH:.1%} of the users no probability is on "
+        "record",
+    ),
+    Rule("too_few_users", Verdict.KEEP_RUNNING, "a variant has fewer users with a known answer than the plan asks for"),
+    Rule(
+        "worse",
+        Verdict.ROLL_BACK,
+        "the interval that counts lies wholly on the wrong side of 0 for a primary metric (several: by Holm)",
+    ),
     Rule("guardrail_broken", Verdict.ROLL_BACK, "a guardrail is surely worse than its margin"),
     Rule(
         "no_worthwhile_gain",
-        Verdict.ROLL_BACK,
-        "the interval holds 0, and it ends below the smallest gain worth shipping for or the planned users are in",
+        Verdict.STOP,
+        "no primary metric is surely better, and the interval ends below the smallest gain worth shipping for, or the "
+        "planned users are in",
     ),
-    Rule("not_settled", Verdict.KEEP_RUNNING, "the interval still holds 0 and the planned users are not in"),
-    Rule("guardrail_open", Verdict.KEEP_RUNNING, "the effect is above 0, but a guardrail is not settled yet"),
-    Rule("better", Verdict.SHIP, "the whole interval of the effect is above 0 and every measured guardrail holds"),
+    Rule(
+        "futile",
+        Verdict.STOP,
+        f"{FUTILE_FROM:.0%} of the planned users or more are in, and even if the smallest worthwhile gain is real, the "
+        f"chance to see it with the others is below {FUTILE:.0%} (conditional power)",
+    ),
+    Rule(
+        "not_settled", Verdict.KEEP_RUNNING, "no primary metric is surely better yet, and the planned users are not in"
+    ),
+    Rule(
+        "guardrail_open", Verdict.KEEP_RUNNING, "a primary metric is surely better, but a guardrail is not settled yet"
+    ),
+    Rule(
+        "better",
+        Verdict.SHIP,
+        "the interval that counts lies wholly on the right side of 0 for a primary metric (several: by Holm), and "
+        "every measured guardrail holds",
+    ),
 )
 
 
-def judge(
-    found: Figures, plan: Plan, *, experiment_id: str, name: str, control: str, treatment: str, is_synthetic: bool
-) -> Scorecard:
-    """The figures with the verdict of the first rule that fits."""
-    rule = fired(found, plan)
-    more = _more_users(found, plan) if rule.verdict is Verdict.KEEP_RUNNING else None
-    return Scorecard(
-        experiment_id,
-        name,
-        control,
-        treatment,
-        *found.primary,
-        found.srm_p_value,
-        found.n_users,
-        found.n_interactions,
-        found.n_in_both,
-        more,
-        rule.verdict,
-        rule.name,
-        _sentence(rule, found, plan, more, control, treatment, is_synthetic),
-        found.metrics,
-        found.guardrails,
-        found.request_level,
-        request_words(found.request_level, found.primary),
-        is_synthetic,
+class Found(NamedTuple):
+    """What the rules look at."""
+
+    settings: Settings
+    readings: dict[tuple[str, str], Reading]
+    headline: Reading
+    guardrails: tuple[Guardrail, ...]
+    split: SplitCheck
+    horizon: Horizon
+
+
+def judge(evidence: Evidence) -> Scorecard:
+    """The whole scorecard, with the verdict of the first rule that fits."""
+    settings = settings_of(evidence)
+    readings, notes = read_metrics(evidence, settings)
+    treatment = lead(evidence, settings, readings)
+    headline = readings[settings.plan.primary[0], treatment]
+    found = Found(
+        settings,
+        readings,
+        headline,
+        read_guardrails(evidence, settings),
+        split_check(evidence, settings),
+        read_horizon(evidence, settings, headline),
     )
+    rule = fired(evidence, found)
+    return _scorecard(evidence, found, rule, notes)
 
 
-def fired(found: Figures, plan: Plan) -> Rule:
+def fired(evidence: Evidence, found: Found) -> Rule:
     """The first rule whose condition holds."""
-    conditions = _conditions(found, plan)
+    conditions = _conditions(evidence, found)
     return next(rule for rule in RULES if conditions[rule.name])
 
 
-def _conditions(found: Figures, plan: Plan) -> dict[str, bool]:
-    primary, states = found.primary, {guardrail.state for guardrail in found.guardrails}
-    n_known = primary.n_control + primary.n_treatment
-    low, high = primary.ci_low, primary.ci_high
-    is_clear = low is not None and high is not None and (low > 0 or high < 0)
-    planned_in = found.n_needed is not None and n_known >= found.n_needed
-    strayed = found.n_in_both / max(sum(found.n_users.values()) + found.n_in_both, 1)
+def _conditions(evidence: Evidence, found: Found) -> dict[str, bool]:
+    settings, headline = found.settings, found.headline
+    plan, primary, sums = settings.plan, headline.comparison, evidence.sums
+    states = {guardrail.state for guardrail in found.guardrails if guardrail.variant == headline.variant}
+    sides = [_side(evidence, settings, found.readings[name, headline.variant]) for name in plan.primary]
+    is_better = any(side > 0 for side in sides)
+    strayed = sums.n_strayed / max(settings.n_exposed + sums.n_strayed, 1)
+    planned_in = plan.n_users is not None and settings.n_exposed >= plan.n_users
+    best = _best_case(evidence, found)
+    chance, fraction = found.horizon.conditional_power, found.horizon.fraction
     return {
-        "sample_ratio_mismatch": found.srm_p_value < ALPHA_SRM,
+        "sample_ratio_mismatch": found.split.blocked,
         "users_in_both": strayed > SHARE_IN_BOTH,
-        "too_few_users": min(primary.n_control, primary.n_treatment) < plan.min_users_per_arm or low is None,
-        "worse": high is not None and high < 0,
+        "unknown_probabilities": settings.kind is IntervalKind.WITHHELD,
+        "too_few_users": min(primary.n_control, primary.n_treatment) < plan.min_users_per_arm or headline.low is None,
+        "worse": any(side < 0 for side in sides),
         "guardrail_broken": GuardrailState.BROKEN in states,
-        "no_worthwhile_gain": not is_clear and (planned_in or (high is not None and high < plan.minimum_effect)),
-        "not_settled": not is_clear,
+        "no_worthwhile_gain": not is_better and (planned_in or (best is not None and best < plan.minimum_effect)),
+        "futile": not is_better and chance is not None and chance < FUTILE and (fraction or 0.0) >= FUTILE_FROM,
+        "not_settled": not is_better,
         "guardrail_open": GuardrailState.OPEN in states,
         "better": True,
     }
 
 
-def _more_users(found: Figures, plan: Plan) -> int | None:
-    """How many more users with a known answer the plan wants; None where they are in, or cannot be counted yet."""
-    n_known = found.primary.n_control + found.primary.n_treatment
-    least = 2 * plan.min_users_per_arm
-    short_of_least = sum(
-        max(plan.min_users_per_arm - n, 0) for n in (found.primary.n_control, found.primary.n_treatment)
-    )
-    more = max((found.n_needed or least) - n_known, short_of_least)
-    return more if more > 0 else None
+def _side(evidence: Evidence, settings: Settings, reading: Reading) -> int:
+    """+1 where a primary metric is surely better, −1 where surely worse, 0 where the interval that counts holds 0."""
+    if reading.low is None or reading.high is None or not (reading.low > 0 or reading.high < 0):
+        return 0
+    return gain_sign(evidence, reading.metric) * (1 if reading.low > 0 else -1)
 
 
-def _sentence(
-    rule: Rule, found: Figures, plan: Plan, more: int | None, control: str, treatment: str, is_synthetic: bool
-) -> str:
-    """One sentence that a meeting can act on."""
-    people = "simulated users" if is_synthetic else "users"
-    if rule.name == "sample_ratio_mismatch":
-        n = found.n_users
-        return (
-            f"Do not read this experiment: {n['control']} {people} met {control} and {n['treatment']} met {treatment}, "
-            f"which the planned split makes all but impossible (p = {found.srm_p_value:.1g}); find what lost users "
-            "first."
-        )
-    if rule.name == "users_in_both":
-        return (
-            f"Do not read this experiment: {found.n_in_both} {people} were served by both versions or by the wrong "
-            "one; mend the assignment and start anew."
-        )
-    if rule.name == "too_few_users":
-        ask = f"{more} more are needed" if more else "their answers do not differ enough to tell"
-        return (
-            f"Too early to tell: {found.primary.n_control} {people} of {control} and {found.primary.n_treatment} of "
-            f"{treatment} have a known answer; {ask}."
-        )
-    advice = _advice(rule, found, plan, more, control, treatment, people)
-    return f"{advice} {effect_words(found.primary, treatment, people, 1 - plan.alpha)}"
+def _best_case(evidence: Evidence, found: Found) -> float | None:
+    """The largest gain in the first primary metric that the interval still holds."""
+    reading = found.headline
+    if reading.low is None or reading.high is None:
+        return None
+    return reading.high if gain_sign(evidence, reading.metric) > 0 else -reading.low
 
 
-def _advice(rule: Rule, found: Figures, plan: Plan, more: int | None, control: str, treatment: str, people: str) -> str:
-    worst = [g.label.partition(",")[0].lower() for g in found.guardrails if g.state is GuardrailState.BROKEN]
-    unsure = [g.label.partition(",")[0].lower() for g in found.guardrails if g.state is GuardrailState.OPEN]
-    unseen = [g.label.partition(",")[0].lower() for g in found.guardrails if g.state is GuardrailState.UNMEASURED]
-    all_but = f"every guardrail but {_and(unseen)}, which nothing measures," if unseen else "every guardrail"
-    wanted = f"a gain of {plan.minimum_effect * 100:.3g} points"
-    return {
-        "worse": f"Keep {control}: {treatment} is worse.",
-        "guardrail_broken": f"Keep {control}: {treatment} breaks the guardrail on {_and(worst)}.",
-        "no_worthwhile_gain": f"Keep {control}: {treatment} has no clear gain, and {wanted} would have shown by now.",
-        "not_settled": f"Keep running: about {more or 'some'} more {people} would show {wanted}.",
-        "guardrail_open": f"Keep running: {treatment} is better, but {_and(unsure)} is not settled.",
-        "better": f"Ship {treatment}: it is better and {all_but} holds.",
-    }[rule.name]
-
-
-def effect_words(primary: Comparison, treatment: str, people: str = "users", level: float = 0.95) -> str:
-    """The effect, its interval, p and users in words; empty where they cannot be said."""
-    if primary.effect is None or primary.ci_low is None or primary.ci_high is None or primary.p_value is None:
-        return ""
-    p = "p < 0.001" if primary.p_value < 0.001 else f"p = {primary.p_value:.3f}"
-    return (
-        f"Of what {treatment} wrote, {primary.mean_treatment:.1%} was kept against {primary.mean_control:.1%}: "
-        f"{primary.effect * 100:+.1f} points ({level:.0%} interval {primary.ci_low * 100:+.1f} to "
-        f"{primary.ci_high * 100:+.1f}, {p}), by {primary.n_treatment} and {primary.n_control} {people}."
+def split_check(evidence: Evidence, settings: Settings) -> SplitCheck:
+    """The split of the users against the planned shares: at this look, and sequentially over the days."""
+    names = [variant.name for variant in evidence.variants]
+    shares = {variant.name: variant.share for variant in evidence.variants}
+    counts = {name: evidence.sums.n_users.get(name, 0) for name in names}
+    if settings.is_adaptive:
+        words = "Not tested: the shares followed the results (Thompson sampling), so no fixed split was planned."
+        return SplitCheck(None, None, False, counts, shares, words)
+    if not sum(counts.values()):
+        return SplitCheck(None, None, False, counts, shares, "No user was served yet, so there is no split to test.")
+    p_value = srm_p_value(list(counts.values()), list(shares.values()))
+    looks = [[look.n_users[name] for name in names] for look in evidence.sums.looks]
+    sequential = sequential_srm(looks, list(shares.values()))
+    blocked = p_value < ALPHA_SRM or (sequential is not None and sequential < ALPHA_SRM)
+    return SplitCheck(
+        p_value, sequential, blocked, counts, shares, sentences.split(counts, shares, p_value, sequential, blocked)
     )
 
 
-def request_words(request: RequestLevel, primary: Comparison) -> str:
-    """Why the test over single requests is not the one to read, with its figures."""
-    if request.p_value is None or request.design_effect is None or primary.p_value is None:
-        return ""
-    said = f"A test over single drafts would say p = {request.p_value:.2g} instead of {primary.p_value:.2g}."
-    if request.design_effect <= 1.05:
-        return f"{said} Here the two nearly agree; users stay the units, since users were split and not drafts."
-    worth = request.n_requests / request.design_effect
-    return (
-        f"{said} Drafts of one user resemble each other: {request.n_requests:,} drafts tell as much as {worth:,.0f} "
-        f"independent ones (design effect {request.design_effect:.1f}), so users are the units."
+def _scorecard(evidence: Evidence, found: Found, rule: Rule, notes: tuple[str, ...]) -> Scorecard:
+    settings, headline, horizon = found.settings, found.headline, found.horizon
+    comparison = headline.comparison
+    more = horizon.more_users if rule.verdict is Verdict.KEEP_RUNNING else None
+    request = request_level(evidence, settings, headline.variant)
+    rows, heterogeneity = read_segments(evidence, settings)
+    fixed = without_claim(comparison) if settings.is_adaptive else comparison
+    words = sentences.Words(evidence, settings, headline, found.guardrails, found.split, horizon, more)
+    return Scorecard(
+        experiment_id=evidence.experiment_id,
+        name=evidence.name,
+        control=settings.control,
+        treatment=headline.variant,
+        effect=comparison.effect,
+        ci_low=headline.low,
+        ci_high=headline.high,
+        p_value=headline.p_value,
+        relative=comparison.relative,
+        relative_low=headline.relative_low,
+        relative_high=headline.relative_high,
+        n_control=comparison.n_control,
+        n_treatment=comparison.n_treatment,
+        mean_control=comparison.mean_control,
+        mean_treatment=comparison.mean_treatment,
+        srm_p_value=found.split.p_value,
+        n_users=found.split.counts,
+        n_interactions=evidence.sums.n_interactions,
+        n_in_both=evidence.sums.n_strayed,
+        more_users=more,
+        verdict=rule.verdict,
+        rule=rule.name,
+        sentence=sentences.verdict(words, rule),
+        metrics=metric_rows(evidence, settings, found.readings),
+        guardrails=found.guardrails,
+        request_level=request,
+        request_sentence=sentences.request(request, comparison.p_value),
+        is_synthetic=evidence.is_synthetic,
+        primary=headline.metric,
+        primary_label=evidence.measure[headline.metric].label,
+        variants=_variants(evidence, settings),
+        interval_kind=settings.kind,
+        fixed=(fixed.ci_low, fixed.ci_high, fixed.p_value),
+        always=(headline.band.low, headline.band.high, headline.band.p_value),
+        n_planned=settings.plan.n_users,
+        days_left=more / horizon.users_per_day if more and horizon.users_per_day else None,
+        users_per_day=horizon.users_per_day,
+        srm=found.split,
+        segments=rows,
+        segment_adjustment=adjustment_words(rows, settings),
+        heterogeneity=heterogeneity,
+        novelty=read_novelty(evidence.sums.periods, settings.control, headline.variant, settings.plan.alpha),
+        weights_flip=read_flips(evidence, settings, headline.variant),
+        cuped=cuped(evidence, settings, headline.variant),
+        power_now=horizon.power_now,
+        conditional_power=horizon.conditional_power,
+        adjustment=sentences.adjustment(settings),
+        interval_sentence=sentences.interval(settings),
+        sql=evidence.sums.sql,
+        warnings=sentences.warnings(evidence, settings, headline) + notes,
+        plan=settings.plan.plain(),
+        plan_version=evidence.plans[-1].version,
+        plan_changes=_plan_changes(evidence),
+        data_version=evidence.data_version,
     )
 
 
-def _and(names: list[str]) -> str:
-    return " and ".join(names)
+def _variants(evidence: Evidence, settings: Settings) -> tuple[VariantRow, ...]:
+    arms, _ = estimates(evidence, settings.plan.primary[0], with_covariates=bool(settings.plan.covariates))
+    rows = []
+    for variant in evidence.variants:
+        arm = arms[variant.name]
+        low, high = own_interval(arm, settings.plan.alpha)
+        rows.append(
+            VariantRow(
+                name=variant.name,
+                share=variant.share,
+                n_users=evidence.sums.n_users.get(variant.name, 0),
+                n_known=arm.n if arm else 0,
+                mean=arm.value if arm else None,
+                low=low,
+                high=high,
+                is_control=variant.name == settings.control,
+                model_version_id=variant.model_version_id,
+                prompt=variant.prompt,
+            )
+        )
+    return tuple(rows)
+
+
+def _plan_changes(evidence: Evidence) -> tuple[PlanChange, ...]:
+    """Every version of the plan; the first changes nothing."""
+    found = []
+    for before, after in zip((None, *evidence.plans), evidence.plans, strict=False):
+        changes = differences(plan_of(before.plan), plan_of(after.plan)) if before else []
+        said = tuple(
+            one.words + (" (after a look, this can bend a verdict)" if one.is_telling else "") for one in changes
+        )
+        found.append(PlanChange(after.version, after.actor, after.why, f"{after.created_at.isoformat()}Z", said))
+    return tuple(found)

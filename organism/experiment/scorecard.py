@@ -12,7 +12,7 @@ class IntervalKind(StrEnum):
 
     ALWAYS_VALID = "always-valid"
     FIXED = "fixed-horizon, at the planned size"
-    WITHHELD = "withheld: the shares of the variants followed the results"
+    WITHHELD = "withheld: the shares followed the results, and their probabilities are not on record"
 
 
 class GuardrailState(StrEnum):

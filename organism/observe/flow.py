@@ -20,16 +20,19 @@ from organism.observe.metabolism import (
     with_stages,
 )
 from organism.records import RunStatus
-from organism.stats.compare import Comparison, difference, ratio_of_sums
-from organism.stats.moments import moments
+from organism.stats.compare import difference, ratio_of_sums, standard_error
+from organism.stats.sequential import confidence_sequence
 from organism.store import metabolism
 from organism.store.database import Store
-from organism.store.experiment_sums import read_user_sums
+from organism.store.experiment_tables import row_columns
+from organism.store.experiment_units import read_primary
 from organism.store.experiments import Experiment, read_experiment
 
 ENOUGH_TO_TRAIN = 20
 ENOUGH_USERS = 10
 LONG_DAYS = 14
+# At how many users the sequence is tightest where nobody planned a size: as the experiment's own scorecard has it.
+TUNING = 500.0
 
 
 class Need(NamedTuple):
@@ -122,35 +125,51 @@ def _running(store: Store, loop_id: str) -> Iterator[Experiment]:
         yield read_experiment(store, experiment_id)
 
 
+class _Clear(NamedTuple):
+    """A running experiment's effect on retained characters with the interval that may be read now, and its users."""
+
+    n_users: int
+    enough: bool
+    effect: float | None
+    low: float | None
+    high: float | None
+
+
 def _experiment(store: Store, experiment: Experiment, now: datetime) -> Iterator[Need]:
     found, days = _effect(store, experiment), (now - (experiment.started_at or now)).days
-    enough = min(found.n_control, found.n_treatment) >= ENOUGH_USERS
-    if enough and found.ci_low is not None and found.ci_high is not None and found.ci_low * found.ci_high > 0:
+    if found.enough and found.low is not None and found.high is not None and found.low * found.high > 0:
         yield Need(
             f"{experiment.name} waits for a decision",
             f"{experiment.treatment} keeps {abs(found.effect or 0) * 100:.1f} points "
-            f"{'more' if found.ci_low > 0 else 'less'} than {experiment.control} "
-            f"({found.ci_low * 100:+.1f} to {found.ci_high * 100:+.1f}), and nobody has decided.",
+            f"{'more' if found.low > 0 else 'less'} than {experiment.control} "
+            f"({found.low * 100:+.1f} to {found.high * 100:+.1f}), and nobody has decided.",
             "Read and decide",
             "experiments",
         )
     elif days >= LONG_DAYS:
-        users = found.n_control + found.n_treatment
         yield Need(
             f"{experiment.name} has run for {days} days",
-            f"{_count(users, 'user')} answered and nothing is clear yet: send it more traffic, or close it.",
+            f"{_count(found.n_users, 'user')} answered and nothing is clear yet: send it more traffic, or close it.",
             "Look at it",
             "experiments",
         )
 
 
-def _effect(store: Store, experiment: Experiment) -> Comparison:
-    sums = read_user_sums(store, experiment)
-    heard = sums[sums["retained_char_rate_den"] > 0]
-    columns = ["retained_char_rate_num", "retained_char_rate_den"]
-    arms = [heard.loc[heard["arm"] == arm, columns].to_numpy(dtype=float) for arm in ("control", "treatment")]
-    control, treatment = (ratio_of_sums(moments(arm)) if len(arm) else None for arm in arms)
-    return difference(control, treatment)
+def _effect(store: Store, experiment: Experiment) -> _Clear:
+    """The first treatment against the control: always-valid below the planned users, for one look at them."""
+    primary = row_columns(store, experiment.loop_id, ["retained_char_rate"], None)["retained_char_rate"]
+    n_users, arms = read_primary(store, experiment, primary)
+    control, treatment = (
+        ratio_of_sums(arms[name]) if name in arms else None for name in (experiment.control, experiment.treatment)
+    )
+    found = difference(control, treatment)
+    n, planned = found.n_control + found.n_treatment, experiment.plan.get("n_users")
+    enough = min(found.n_control, found.n_treatment) >= ENOUGH_USERS
+    if planned and n_users >= planned:
+        return _Clear(n, enough, found.effect, found.ci_low, found.ci_high)
+    error, degrees = standard_error(control, treatment) or (None, None)
+    band = confidence_sequence(found.effect, error, n, tuning=float(planned or TUNING), degrees=degrees)
+    return _Clear(n, enough, found.effect, band.low, band.high)
 
 
 def _last_run(store: Store, loop_id: str) -> Iterator[Need]:

@@ -5,7 +5,8 @@ import pytest
 from organism.errors import InputError
 from organism.records import Variant
 from organism.store.decisions import read_decisions
-from organism.store.experiment_sums import read_user_sums
+from organism.store.experiment_tables import Ask, row_columns
+from organism.store.experiment_units import read_sums
 from organism.store.experiments import insert_experiment, read_experiment, read_experiments
 
 NOW = datetime(2026, 9, 7, 8)
@@ -31,9 +32,11 @@ def test_sums_leave_out_what_is_silent_metric_by_metric(store, events):
     events.draft("u", experiment_id="e", latency_ms=500.0)
     events.draft("u", experiment_id="e", variant_id="somebody else")
     events.write()
-    row = read_user_sums(store, read_experiment(store, "e")).iloc[0]
-    assert (row["arm"], row["n_rows"]) == ("control", 3)
-    sums = {name: (row[f"{name}_num"], row[f"{name}_den"]) for name in ("retained_char_rate", "written_share")}
-    assert sums == {"retained_char_rate": (60, 200), "written_share": (60, 120)}
-    assert (row["accepted_num"], row["accepted_den"]) == (1, 2)
-    assert (row["latency_ms_num"], row["latency_ms_den"]) == (800, 2)
+    names = ("retained_char_rate", "written_share", "accepted", "latency_ms")
+    asked = Ask(row_columns(store, events.loop_id, names, None), {}, {}, (), (), names[0])
+    found = read_sums(store, read_experiment(store, "e"), asked)
+    assert (found.n_users, found.n_interactions) == ({"base": 1, "scribe-1": 0}, 3)
+    assert found.n_foreign == 1
+    assert {name: found.metrics[name]["base"].mean for name in names} == {
+        "retained_char_rate": (60, 200), "written_share": (60, 120), "accepted": (1, 2), "latency_ms": (800, 2),
+    }  # fmt: skip

@@ -1,0 +1,187 @@
+"""Three temporary tables from which all of an experiment's sums are read: its interactions, its users, its units.
+
+The unit is the user who was really served, with the variant of the assignment (without one, of what was served).
+Users who met two variants, or another one than they were assigned, are in the table of users, and in no unit.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from organism.records import RewardDesign
+from organism.store.database import Cursor, Store
+from organism.store.experiments import Experiment
+from organism.store.plans import UNIT, metric_columns
+from organism.store.signal_definitions import columns_of
+from organism.store.signal_table import quoted
+
+PRE_PERIOD = timedelta(days=28)
+"""How far back before the start a user's own past is looked at."""
+ADAPTIVE = "thompson"
+
+
+class Ask(NamedTuple):
+    """What is to be summed: metrics with their SQL over a row of `signals` (numerator, denominator), by name.
+
+    `covariates` are metrics by the same names: their sums before the start stand beside every metric. `segments` are
+    `region` or names of words in the interactions' attributes. `utilities` are one SQL expression a signal of the
+    reward design, in the order of their names; `quantiles` (column, probability) by metric.
+    """
+
+    metrics: Mapping[str, tuple[str, str]]
+    quantiles: Mapping[str, tuple[str, float]]
+    covariates: Mapping[str, tuple[str, str]]
+    segments: Sequence[str]
+    utilities: Sequence[str]
+    primary: str
+
+    @property
+    def place(self) -> int | None:
+        """Which of the metrics is the first primary one; None for a quantile, or where nothing measures it."""
+        return list(self.metrics).index(self.primary) if self.primary in self.metrics else None
+
+    @property
+    def past(self) -> tuple[str, ...]:
+        """The units' columns of the covariates: numerator and denominator of each."""
+        return tuple(column for i in range(len(self.covariates)) for column in (f"p{i}", f"q{i}"))
+
+    def columns(self, place: int) -> tuple[str, ...]:
+        """The units' columns of a metric: numerator, denominator, then the covariates'."""
+        return (f"n{place}", f"d{place}", *self.past)
+
+
+def row_columns(
+    store: Store, loop_id: str, names: Sequence[str], design: RewardDesign | None
+) -> dict[str, tuple[str, str]]:
+    """The numerator and denominator of each metric over rows of `signals`, in SQL; DesignError for an unknown one."""
+    return dict(zip(names, metric_columns(store, loop_id, names, design), strict=True))
+
+
+def utility_columns(store: Store, loop_id: str, design: RewardDesign) -> list[str]:
+    """Each signal's utility in SQL, in the order of the names; NULL where it is absent and no default is stated."""
+    specs = sorted(design.signals, key=lambda spec: spec.signal)
+    found = []
+    for spec, column in zip(specs, columns_of(store, loop_id, [spec.signal for spec in specs]), strict=True):
+        scaled = f"greatest(0.0, least(1.0, ({column} - {spec.worst!r}) / {spec.best - spec.worst!r}))"
+        missing = "NULL" if spec.missing is None else repr(spec.missing)
+        found.append(f"CASE WHEN isfinite({column}) THEN {scaled} ELSE {missing} END::DOUBLE")
+    return found
+
+
+def make_tables(cursor: Cursor, experiment: Experiment, ask: Ask) -> str:
+    """Make experiment_rows, experiment_users and experiment_units; returns their SQL, with what was bound to it."""
+    names = [variant.name for variant in experiment.variants]
+    asked: list[tuple[str, str, list[Any]]] = [
+        ("experiment_rows", _rows_sql(ask), [experiment.experiment_id, names]),
+        ("experiment_users", _users_sql(experiment.policy == ADAPTIVE), [experiment.experiment_id, names]),
+        ("experiment_units", _units_sql(ask), _bounds(experiment) if ask.covariates else []),
+    ]
+    said = []
+    for name, sql, parameters in asked:
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}", parameters)
+        bound = ", ".join(
+            f"${n} = {value if isinstance(value, list) else str(value)!r}" for n, value in enumerate(parameters, 1)
+        )
+        said.append(f"{'-- ' + bound + chr(10) if bound else ''}CREATE TEMP TABLE {name} AS\n{sql.strip()};")
+    return "\n\n".join(said)
+
+
+def _bounds(experiment: Experiment) -> list[Any]:
+    started = experiment.started_at or experiment.created_at
+    return [experiment.loop_id, started, started - PRE_PERIOD]
+
+
+def _rows_sql(ask: Ask) -> str:
+    """The interactions that a variant of the experiment served: unit, variant, time, region, metrics, utilities."""
+    columns = []
+    for i, (num, den) in enumerate(ask.metrics.values()):
+        there = _there(num, den)
+        columns.append(f"CASE WHEN {there} THEN {num} END::DOUBLE AS n{i}")
+        columns.append(f"CASE WHEN {there} THEN {den} END::DOUBLE AS d{i}")
+    for i, (column, _) in enumerate(ask.quantiles.values()):
+        columns.append(f"CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS v{i}")
+    known = " AND ".join(f"({utility}) IS NOT NULL" for utility in ask.utilities)
+    columns += [f"CASE WHEN {known} THEN {utility} END AS u{i}" for i, utility in enumerate(ask.utilities)]
+    return (
+        f"SELECT {UNIT} AS unit, interaction_id, variant_id AS variant, occurred_at, region"
+        f"{''.join(f', {column}' for column in columns)}\nFROM signals "
+        "WHERE experiment_id = $1 AND list_contains($2::VARCHAR[], variant_id)"
+    )
+
+
+def _there(num: str, den: str) -> str:
+    """Whether a row has the metric: a finite numerator, and a denominator above 0."""
+    return f"isfinite({num})" if den == "1" else f"isfinite({num}) AND isfinite({den}) AND {den} > 0"
+
+
+def _users_sql(is_adaptive: bool) -> str:
+    """Each user who was served: the variant that counts, the first time, and whether the user strayed.
+
+    Where the shares followed the results a user weighs 1 / the probability of the variant that was drawn; NULL where
+    that is not on record.
+    """
+    weight = "1.0 / any_value(a.probability)" if is_adaptive else "1.0::DOUBLE"
+    return f"""
+        SELECT m.unit, coalesce(any_value(a.variant_id), min(m.variant)) AS variant, min(m.at) AS first_at,
+            {weight} AS weight,
+            count(DISTINCT m.variant) > 1 OR coalesce(min(m.variant) <> any_value(a.variant_id), false) AS strayed
+        FROM (
+            SELECT unit, variant, occurred_at AS at FROM experiment_rows
+            UNION ALL SELECT user_key, variant_id, exposed_at FROM exposures WHERE experiment_id = $1
+        ) m LEFT JOIN assignments a ON a.experiment_id = $1 AND a.user_key = m.unit
+        WHERE list_contains($2::VARCHAR[], m.variant) GROUP BY m.unit"""
+
+
+def _units_sql(ask: Ask) -> str:
+    """A row a user who counts: metric sums (NULL without any), the past (0 without any), utilities, segments."""
+    own = [name for i in range(len(ask.metrics)) for name in (f"n{i}", f"d{i}")]
+    utilities = [f"u{i}" for i in range(len(ask.utilities))]
+    sums = [f", sum({name}) AS {name}" for name in own + utilities]
+    if utilities:
+        sums.append(", nullif(count(u0), 0)::DOUBLE AS u_rows")
+        utilities.append("u_rows")
+    kept = [f", s.{name} * u.weight AS {name}" for name in own + utilities]
+    kept += [f", coalesce(p.{name}, 0) * u.weight AS {name}" for name in ask.past]
+    kept += [f", w.s{i} AS s{i}" for i in range(len(ask.segments))]
+    joins = ""
+    if ask.covariates:
+        joins += f"\n        LEFT JOIN ({_past_sql(ask)}) p USING (unit)"
+    if ask.segments:
+        joins += f"\n        LEFT JOIN ({_segments_sql(ask.segments)}) w USING (unit)"
+    return f"""
+        SELECT u.unit, u.variant, coalesce(s.n_rows, 0) AS n_rows, {"p.unit IS NOT NULL" if ask.covariates else "false"}
+            AS has_past{"".join(kept)}
+        FROM experiment_users u
+        LEFT JOIN (
+            SELECT unit, count(*) AS n_rows{"".join(sums)} FROM experiment_rows GROUP BY unit
+        ) s USING (unit){joins}
+        WHERE NOT u.strayed"""
+
+
+def _past_sql(ask: Ask) -> str:
+    """What the same users did in the same loop before the start, as sums of each covariate."""
+    sums = []
+    for i, (num, den) in enumerate(ask.covariates.values()):
+        there = _there(num, den)
+        sums.append(f"sum({num}) FILTER ({there}) AS p{i}, sum({den}) FILTER ({there}) AS q{i}")
+    return (
+        f"SELECT user_key AS unit, {', '.join(sums)} FROM signals WHERE loop_id = $1 AND occurred_at < $2::TIMESTAMP "
+        "AND occurred_at >= $3::TIMESTAMP AND user_key IN (SELECT unit FROM experiment_users) GROUP BY 1"
+    )
+
+
+def _segments_sql(segments: Sequence[str]) -> str:
+    """Each user's segments as they were at the first interaction of the experiment."""
+    columns = ", ".join(
+        f"arg_min({'r.region' if name == 'region' else _word(name)}, r.occurred_at) AS s{i}"
+        for i, name in enumerate(segments)
+    )
+    joined = " JOIN interactions i USING (interaction_id)" if any(name != "region" for name in segments) else ""
+    return f"SELECT r.unit, {columns} FROM experiment_rows r{joined} GROUP BY r.unit"
+
+
+def _word(name: str) -> str:
+    """A word of the attributes that the sender gave."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    path = quoted(f'$."{escaped}"')
+    return f"(i.attributes->>{path})"
