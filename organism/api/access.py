@@ -12,7 +12,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from organism.store.database import Store
 
 MAX_BODY = 16 * 2**20
+MAX_FILE = 200 * 2**20
 JSON, TOML = "application/json", "application/toml"
+# A whole file as the body, and the ending that its reader knows it by. A foreign page may send none of them unasked.
+FILE_KINDS = {
+    "text/csv": "csv",
+    "application/vnd.apache.parquet": "parquet",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+    JSON: "json",
+}
+_TAKES_FILE = ("/analyze", "/v1/analyze")
 # Where a design comes in, it may be the file that people wrote; no foreign page may send either type unasked.
 _TAKES_TOML = (
     "/reward-designs",
@@ -69,26 +79,30 @@ class Door:
             return
         reply = _with_headers(send)
         headers = dict(scope["headers"])
-        kinds = (JSON, TOML) if scope["path"].endswith(_TAKES_TOML) else (JSON,)
-        refusal = _refused(headers, self._max_body, kinds)
+        kinds: Sequence[str] = (JSON, TOML) if scope["path"].endswith(_TAKES_TOML) else (JSON,)
+        max_body = self._max_body
+        if scope["path"] in _TAKES_FILE:
+            kinds, max_body = tuple(FILE_KINDS), max(max_body, MAX_FILE)
+        refusal = _refused(headers, max_body, kinds)
         if refusal:
             await refusal(scope, receive, reply)
         else:
-            await self._app(scope, self._counted(receive), reply)
+            await self._app(scope, _counted(receive, max_body), reply)
 
-    def _counted(self, receive: Receive) -> Receive:
-        """The same stream, ended with 413 when a body without a stated length grows too large."""
-        taken = 0
 
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._max_body:
-                raise HTTPException(413, too_large(self._max_body))
-            return message
+def _counted(receive: Receive, max_body: int) -> Receive:
+    """The same stream, ended with 413 when a body without a stated length grows too large."""
+    taken = 0
 
-        return counted
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > max_body:
+            raise HTTPException(413, too_large(max_body))
+        return message
+
+    return counted
 
 
 def too_large(limit: int) -> str:

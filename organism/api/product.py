@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from fastapi import FastAPI
 
 from organism.api import (
+    analysis,
     assignment,
     bases,
     choices,
@@ -45,6 +46,7 @@ ROUTERS = (
     drafts.router,
     votes.router,
     experiments.router,
+    analysis.router,
     plans.router,
     assignment.router,
 )

@@ -212,7 +212,7 @@ def _form(path: Path, name: str) -> tuple[str, bool]:
     """The reader that a file's name asks for, after a look at whether its first bytes agree."""
     if not path.is_file():
         raise InputError(f"there is no file {path}; give the path of a {READERS} file")
-    parts = name.lower().rsplit(".", 2)
+    parts = path.name.lower().rsplit(".", 2)
     packed = parts[-1] == "gz"
     ending = (parts[-2] if packed else parts[-1]) if len(parts) > (2 if packed else 1) else ""
     form = FORMATS.get(ending)
