@@ -251,3 +251,11 @@ def test_the_power_at_the_answer_is_the_power_asked_for(effect):
     assert power_of(effect, n, 0.8, 1.3, share=0.3, alpha=0.05) >= 0.8
     if n > 6:
         assert power_of(effect, n - 2, 0.8, 1.3, share=0.3, alpha=0.05) < 0.8
+
+
+def test_a_sequence_over_several_metrics_spends_a_share_of_alpha_on_each():
+    one, three = (Design(variance=1.0, tuning=5000.0, n_metrics=k) for k in (1, 3))
+    n = 8000.0
+    limit = critical_value(n, tuning=5000.0, level=0.05 / 3)
+    assert power_at(three, limit * sqrt(4 / n), n) == pytest.approx(0.5, abs=1e-6)
+    assert sample_size(three, 0.1) > sample_size(one, 0.1)

@@ -270,7 +270,7 @@ def test_a_sequence_is_never_narrower_than_the_fixed_interval(value, seed, n, m,
     sequence = confidence_sequence(fixed.effect, found[0], n + m, alpha=alpha, tuning=tuning, degrees=found[1])
     assert sequence.low < fixed.ci_low
     assert sequence.high > fixed.ci_high
-    assert sequence.p_value > fixed.p_value
+    assert fixed.p_value <= alpha or sequence.p_value > alpha
     bound = above_margin(c, t, 0.0, 1 - alpha).bound
     one_sided = one_sided_sequence(fixed.effect, found[0], n + m, alpha=alpha, tuning=tuning, degrees=found[1])
     assert one_sided.bound < bound
