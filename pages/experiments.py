@@ -23,11 +23,13 @@ found = runtime.read(read_experiments, loop.loop_id) if loop else pd.DataFrame()
 if loop is None or found.empty:
     cards.empty(
         "No experiment yet",
-        "An experiment gives each user one of two versions and compares what they keep. Start one from a fine-tune.",
+        "An experiment gives each user one of several variants and compares what they keep. Plan one, or start one "
+        "from a fine-tune.",
         "science",
-        page="fine_tunes",
-        action="Open Fine-tunes",
+        page="plan_experiment",
+        action="Plan an experiment",
     )
+    st.page_link(cards.page_file("fine_tunes"), label="Open Fine-tunes", icon=":material/arrow_forward:")
     st.stop()
 
 # Which experiment: the address says it, and always does, so that a link stays a link to this one.
@@ -53,6 +55,7 @@ if not cards.presenting():
         st.session_state["exp_pick"] = chosen
         st.selectbox("Experiment", ids, format_func=names.__getitem__, key="exp_pick", on_change=go, width=420)
         cards.present_button()
+        st.page_link(cards.page_file("plan_experiment"), label="Plan an experiment", icon=":material/add:")
 if asked != chosen:
     st.query_params["exp"] = chosen
 

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from organism.experiment.scorecard import PlanChange, Scorecard
-from organism.store.experiments import Experiment
+from organism.store.experiments import RUNNING, Experiment
 from ui import cards, charts, experiment_charts, runtime, scorecards
 from ui.experiment_views import split_table
 from ui.words import literal, percent
@@ -178,7 +178,9 @@ def weights(card: Scorecard, experiment: Experiment) -> None:
 
 
 def power(card: Scorecard, experiment: Experiment) -> None:
-    """How likely the experiment is to show what it was planned for."""
+    """How likely the experiment is to show what it was planned for; nothing of one that may not be read."""
+    if not scorecards.is_read(card):
+        return
     plan = card.plan or experiment.plan
     wanted = scorecards.change(card.primary, plan.get("minimum_effect"))
     with st.container(border=True):
@@ -223,11 +225,19 @@ def plan(card: Scorecard, experiment: Experiment) -> None:
             st.caption("Nothing. The plan is as it was when the experiment started.")
         for change in reversed(later):
             changed(change)
+        if experiment.status == RUNNING:
+            st.page_link(
+                cards.page_file("plan_experiment"),
+                label="Change the plan",
+                icon=":material/edit_note:",
+                query_params={"plan": experiment.experiment_id},
+            )
 
 
 def agreed(terms: dict[str, object]) -> None:
     """A plan's terms as a table of names and words."""
-    st.table(pd.DataFrame(scorecards.plan_lines(terms), columns=["", "Agreed"]).set_index(""), border="horizontal")
+    lines = pd.DataFrame(scorecards.plan_lines(terms), columns=["Term", "Agreed"])
+    st.table(lines, border="horizontal", hide_index=True, hide_header=True, alt="What the plan says")
 
 
 def changed(change: PlanChange) -> None:

@@ -34,6 +34,12 @@ def planned(experiment: Experiment) -> None:
     with right.container(border=True, height="stretch"):
         st.header("Plan", anchor=False)
         agreed(experiment.plan)
+        st.page_link(
+            cards.page_file("plan_experiment"),
+            label="Change the plan, or see what it asks for",
+            icon=":material/edit_note:",
+            query_params={"plan": experiment.experiment_id},
+        )
     if not cards.presenting():
         start(experiment)
 
