@@ -81,7 +81,7 @@ class Preview(NamedTuple):
 
 
 def usable_log(rows: pd.DataFrame, propensities: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The rows whose propensity is known, with columns assigned, other, probability, and why others were left out.
+    """The rows whose propensity is known, with columns assigned, tried, probability, and why others were left out.
 
     `rows` has variant, user_key, experiment_id, reward (NaN unknown) and segment (None unknown).
     """
@@ -103,7 +103,7 @@ def usable_log(rows: pd.DataFrame, propensities: pd.DataFrame) -> tuple[pd.DataF
 def judged_on(log: pd.DataFrame, policy: Policy) -> tuple[pd.DataFrame, int]:
     """The rows of the experiments that tried every variant the policy wants there, and how many rows that drops."""
     wanted = {variant for shares in policy.rules.values() for variant, share in shares.items() if share > 0}
-    tried = log.groupby("experiment_id").apply(lambda rows: wanted <= {*rows["assigned"], *rows["other"]})
+    tried = log.groupby("experiment_id")["tried"].first().map(wanted.issubset)
     if not len(tried):
         return log, 0
     kept = log[log["experiment_id"].map(tried).astype(bool)].reset_index(drop=True)
@@ -165,7 +165,7 @@ def preview(
     experiment tried. Refused without overlap, under MIN_EFFECTIVE_USERS effective users, or where one user carries
     more than MAX_LARGEST_SHARE.
     """
-    variants = sorted({*everything["variant"], *log["assigned"], *log["other"]})
+    variants = sorted({*everything["variant"], *(variant for tried in set(log["tried"]) for variant in tried)})
     target_shares(policy, [], variants)
     judged, elsewhere = judged_on(log, policy)
     told = dict(left_out) | ({"their experiment did not try what the policy picks": elsewhere} if elsewhere else {})

@@ -6,19 +6,24 @@ from organism.store.database import Store
 
 
 def read_propensities(store: Store, loop_id: str) -> pd.DataFrame:
-    """One row for each user of each of the loop's experiments of two variants.
+    """One row for each user of each of the loop's experiments, with the probability that was logged at the draw.
 
-    Columns: experiment_id, user_key, assigned and other (the variants' names), probability (of the assigned one),
-    experiment (its name).
+    Columns: experiment_id, user_key, experiment (its name), assigned (the variant's name), probability (of that
+    variant, as the policy dealt it then: a share, or what Thompson sampling made of it), tried (the names of all
+    variants of the experiment, a tuple).
     """
-    return store.frame(
+    found = store.frame(
         """
-        SELECT a.experiment_id, a.user_key, e.name AS experiment, a.variant_id AS assigned, o.name AS other,
-            a.probability
+        SELECT a.experiment_id, a.user_key, e.name AS experiment, a.variant_id AS assigned, a.probability
         FROM assignments a JOIN experiments e USING (experiment_id)
-        JOIN variants o ON o.experiment_id = a.experiment_id AND o.name <> a.variant_id
-        WHERE e.loop_id = ? AND (SELECT count(*) FROM variants v WHERE v.experiment_id = a.experiment_id) = 2
-        ORDER BY a.experiment_id, a.user_key
+        WHERE e.loop_id = ? ORDER BY a.experiment_id, a.user_key
         """,
         [loop_id],
     )
+    names = store.rows(
+        "SELECT experiment_id, list(v.name ORDER BY v.position) FROM variants v JOIN experiments e "
+        "USING (experiment_id) WHERE e.loop_id = ? GROUP BY experiment_id",
+        [loop_id],
+    )
+    tried = {experiment_id: tuple(variants) for experiment_id, variants in names}
+    return found.assign(tried=found["experiment_id"].map(tried).astype(object))

@@ -31,7 +31,7 @@ def log_of(n_users: int = 60, per_user: int = 5, seed: int = 0, gain: float = 0.
                 "user_key": f"user-{user}",
                 "variant": assigned,
                 "assigned": assigned,
-                "other": VARIANTS[1 - VARIANTS.index(assigned)],
+                "tried": tuple(VARIANTS),
                 "probability": 0.5,
                 "experiment_id": "e1",
                 "segment": region,
@@ -150,8 +150,8 @@ def test_rows_without_a_known_probability_are_left_out_and_counted():
             "segment": ["north", "north", "north", "north", None],
         }
     )
-    known = pd.DataFrame({"experiment_id": "e1", "user_key": list("bcde"), "assigned": "base", "other": "scribe-1"})
-    log, left_out = usable_log(rows, known.assign(probability=0.5, experiment="first"))
+    known = pd.DataFrame({"experiment_id": "e1", "user_key": list("bcde"), "assigned": "base", "probability": 0.5})
+    log, left_out = usable_log(rows, known.assign(tried=[("base", "scribe-1")] * 4, experiment="first"))
     assert log["user_key"].tolist() == ["b"]
     assert list(left_out.values()) == [1, 1, 1, 1]
     assert "outside of any experiment" in next(iter(left_out))
@@ -159,7 +159,7 @@ def test_rows_without_a_known_probability_are_left_out_and_counted():
 
 def test_only_experiments_that_tried_what_the_policy_picks_are_judged_on():
     log = log_of()
-    second = log.assign(experiment_id="e2", other="scribe-2", assigned="base", variant="base")
+    second = log.assign(experiment_id="e2", tried=[("base", "scribe-2")] * len(log), assigned="base", variant="base")
     kept, n_dropped = judged_on(pd.concat([log, second], ignore_index=True), parse_policy("always:scribe-1"))
     assert set(kept["experiment_id"]) == {"e1"}
     assert n_dropped == len(second)

@@ -1,13 +1,16 @@
 """Off-policy previews from the store: assignment probabilities in, estimates or a refusal out."""
 
+import numpy as np
 import pytest
 
 from organism.digest.off_policy_flow import off_policy
 from organism.errors import DesignError, InputError
 from organism.records import RewardDesign, SignalSpec
+from organism.store.assignments import Draw, keep_assignments
 from organism.store.interactions import read_regions
 from organism.store.propensities import read_propensities
 from tests.organism.digest.routed import serve_experiment
+from tests.organism.experiment.running import NOW, run
 
 DESIGN = RewardDesign(name="kept", signals=(SignalSpec("retained_char_rate", 1.0, 0.0, 1.0),))
 
@@ -23,8 +26,9 @@ def by_method(found) -> dict:
 
 def test_propensities_are_of_the_version_that_the_user_was_assigned_to(store, events, experiment):
     found = read_propensities(store, events.loop_id).set_index("user_key")
-    assert found.loc["user-00", ["assigned", "other", "probability"]].tolist() == ["scribe-1", "base", 0.25]
-    assert found.loc["user-02", ["assigned", "other", "probability"]].tolist() == ["base", "scribe-1", 0.75]
+    both = ("base", "scribe-1")
+    assert found.loc["user-00", ["assigned", "tried", "probability"]].tolist() == ["scribe-1", both, 0.25]
+    assert found.loc["user-02", ["assigned", "tried", "probability"]].tolist() == ["base", both, 0.75]
     assert read_regions(store, events.loop_id) == ["north", "south"]
 
 
@@ -67,6 +71,31 @@ def test_prompts_can_be_routed_by_their_length(store, events, experiment):
 def test_equal_seeds_give_equal_previews(store, events, experiment):
     first, second = (off_policy(store, events.loop_id, DESIGN, "mix:base=1,scribe-1=1", seed=4) for _ in range(2))
     assert first == second
+
+
+def test_an_experiment_of_three_variants_is_weighed_by_the_probabilities_that_were_logged(store, events):
+    """60 users, dealt with probabilities that moved as under Thompson sampling; kept 0.4, 0.6 and 0.8."""
+    kept = {"a": 0.4, "b": 0.6, "c": 0.8}
+    one = run(store, events.loop_id, versions=tuple(kept), shares=(0.4, 0.3, 0.3), policy="thompson")
+    rng = np.random.default_rng(5)
+    draws = []
+    for number in range(240):
+        probabilities = (1 / 3,) * 3 if number < 120 else (0.1, 0.2, 0.7)
+        place = int(rng.choice(3, p=probabilities))
+        variant, user = "abc"[place], f"user-{number}"
+        draws.append(Draw(one, user, variant, probabilities[place], NOW))
+        retained = int(np.clip(100 * kept[variant] + rng.normal(0, 5), 0, 100))
+        events.answered(user, retained, variant_id=variant, experiment_id=one)
+    keep_assignments(store, draws).result()
+    events.write()
+    assert read_propensities(store, events.loop_id)["tried"].tolist() == [("a", "b", "c")] * 240
+    for variant, wanted in kept.items():
+        found = off_policy(store, events.loop_id, DESIGN, f"always:{variant}")
+        assert found.refusal is None
+        assert by_method(found)["snips"].estimate == pytest.approx(wanted, abs=0.02)
+    even = off_policy(store, events.loop_id, DESIGN, "mix:a=1,b=1,c=1")
+    assert by_method(even)["dr"].estimate == pytest.approx(0.6, abs=0.03)
+    assert even.logged.estimate > 0.62
 
 
 def test_bad_policies_and_designs_are_sentences(store, events, experiment):
