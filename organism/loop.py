@@ -14,6 +14,7 @@ from organism.digest.flow import live_design
 from organism.digest.training_set_flow import build_training_set
 from organism.errors import DesignError, RunError
 from organism.experiment.flow import analyze, decide, read_experiment, start_experiment
+from organism.experiment.plan import Plan
 from organism.experiment.scorecard import Scorecard
 from organism.optimize.flow import SftConfig, Supervisor, read_evaluation, start_run, wait_for_run
 from organism.records import ModelVersion, RunStatus, Verdict
@@ -94,7 +95,10 @@ def turn(
     trained = train(store, workspace, loop_id, plan=plan, progress=say, watch=watch)
     with watch("observe"), DraftServer(workspace) as drafts:
         control = version_by_name(store, loop_id, plan.control)
-        experiment_id = start_test(store, loop_id, control, trained.version, share=plan.treatment_share, now=utcnow())
+        n_users = len({visit.user_key for visit in environment.fresh_visits(1, seed=plan.seed)})
+        experiment_id = start_test(
+            store, loop_id, control, trained.version, share=plan.treatment_share, n_users=n_users, now=utcnow()
+        )
         run_simulated_traffic(
             store,
             drafts,
@@ -146,9 +150,19 @@ def train(
 
 
 def start_test(
-    store: Store, loop_id: str, control: ModelVersion, treatment: ModelVersion, *, share: float = 0.5, now: datetime
+    store: Store,
+    loop_id: str,
+    control: ModelVersion,
+    treatment: ModelVersion,
+    *,
+    share: float = 0.5,
+    n_users: int | None = None,
+    now: datetime,
 ) -> str:
-    """Start an experiment of one version against another on simulated physicians; returns its id."""
+    """Start an experiment of one version against another on simulated physicians; returns its id.
+
+    `n_users` is how many of them there are, when it is read once after all were served.
+    """
     return start_experiment(
         store,
         loop_id,
@@ -158,6 +172,7 @@ def start_test(
         treatment_share=share,
         hypothesis=f"Physicians keep more of what {treatment.name} writes than of what {control.name} writes",
         is_synthetic=True,
+        plan=Plan(n_users=n_users),
         now=now,
     )
 
@@ -166,18 +181,19 @@ def decide_and_apply(
     store: Store, experiment_id: str, *, verdict: Verdict, note: str, actor: str, now: datetime
 ) -> Decided:
     """Record a decision; `ship` also makes the treatment live, unless its facts got worse than the margin."""
-    decision_id = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, now=now).decision_id
-    experiment = read_experiment(store, experiment_id)
+    decided = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, now=now)
+    decision_id, experiment = decided.decision_id, read_experiment(store, experiment_id)
     if verdict is not Verdict.SHIP:
         return Decided(decision_id, None, f"Recorded: {verdict.replace('_', ' ')}. The live version stays as it is.")
-    treatment = experiment.variants[1].model_version_id
-    if treatment is None:
+    treatment = experiment.variant(decided.treatment)
+    if treatment.model_version_id is None:
         return Decided(decision_id, None, "Recorded: ship. The product serves this variant itself; switch it there.")
     try:
-        moved = promote(store, experiment.loop_id, treatment, actor=actor, reason=note, now=now)
+        moved = promote(store, experiment.loop_id, treatment.model_version_id, actor=actor, reason=note, now=now)
     except DesignError as refused:
         return Decided(decision_id, None, f"Recorded, but the version was not made live: {refused}")
-    return Decided(decision_id, moved.version, f"Recorded: ship. {moved.version} is live.")
+    prompt = " Its prompt is no part of the model: take it over in the product." if treatment.prompt else ""
+    return Decided(decision_id, moved.version, f"Recorded: ship. {moved.version} is live.{prompt}")
 
 
 def _silent(stage: str, share: float, text: str) -> None:

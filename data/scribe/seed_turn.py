@@ -12,6 +12,7 @@ from organism.config import BUNDLED_BASE, Workspace
 from organism.digest.flow import save_design
 from organism.errors import InputError
 from organism.experiment import flow as experiment
+from organism.experiment.plan import Plan
 from organism.optimize.flow import read_heldout, read_training_rows
 from organism.optimize.runs import Status, make_run_folder, write_json, write_lines
 from organism.records import ModelVersion, Recipe, RunStatus, Verdict, new_id
@@ -187,6 +188,8 @@ def start_experiment(store: Store, loop_id: str, base_id: str, tuned_id: str, tu
         treatment_share=first_turn.TREATMENT_SHARE,
         hypothesis=first_turn.HYPOTHESIS,
         is_synthetic=True,
+        # Its end was a date, fixed before the first visit: so it is read once, at the users those two weeks brought.
+        plan=Plan(n_users=len(turn.record["assignments"])),
         now=first_turn.EXPERIMENT_STARTS + turn.shift,
     )
     names = {"control": read_version(store, base_id).name, "treatment": read_version(store, tuned_id).name}
@@ -207,7 +210,7 @@ def start_experiment(store: Store, loop_id: str, base_id: str, tuned_id: str, tu
 def ship(store: Store, loop_id: str, experiment_id: str, tuned_id: str, turn: Turn) -> None:
     """Record the simulated lead's decision with the scorecard as the figures are, and put the version on duty."""
     at = first_turn.EXPERIMENT_ENDS + turn.shift
-    note = f"Decided by the {LEAD}. {experiment.analyze(store, experiment_id).sentence}"
+    note = f"Decided by the {LEAD}. {experiment.analyze(store, experiment_id, at).sentence}"
     experiment.decide(store, experiment_id, verdict=Verdict.SHIP, note=note, actor=LEAD, now=at)
 
     def work(cursor: Cursor) -> None:

@@ -8,7 +8,8 @@ from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf
 from organism.config import utcnow
 from organism.deploy.flow import version_by_name
-from organism.experiment.flow import analyze, effect_track, start_experiment
+from organism.experiment.flow import evidence_of, start_experiment, track_of
+from organism.experiment.rules import judge
 from organism.loop import decide_and_apply
 from organism.observe.flow import needs_you, vitals
 from organism.records import Verdict
@@ -59,11 +60,13 @@ def start(store: StoreOf, loop: LoopOf, body: NewExperiment) -> JSONResponse:
 
 
 @router.get("/experiments/{experiment_id}", tags=["experiment"], summary="Read the scorecard as of now")
-def scorecard(store: StoreOf, experiment_id: str) -> JSONResponse:
-    """Verdict, effect, guardrails, the split, and the effect as it stood day by day."""
-    return JSONResponse(
-        {"scorecard": plain(analyze(store, experiment_id)), "track": plain(effect_track(store, experiment_id))}
-    )
+def scorecard(store: StoreOf, experiment_id: str, treatment: str | None = None) -> JSONResponse:
+    """Verdict, effect, guardrails, split, segments, novelty, weights that would flip it, and the exact SQL.
+
+    `track` is the effect day by day with both intervals, of the treatment that does best unless one is named.
+    """
+    evidence = evidence_of(store, experiment_id, utcnow())
+    return JSONResponse({"scorecard": plain(judge(evidence)), "track": plain(track_of(evidence, treatment))})
 
 
 @router.post("/experiments/{experiment_id}/decide", tags=["experiment"], summary="Record the decision")

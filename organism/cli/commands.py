@@ -21,7 +21,7 @@ from organism.observe import flow as observe
 from organism.records import EventKind, Verdict
 from organism.store import backup as copies
 from organism.store.database import Store
-from organism.store.experiments import read_experiments
+from organism.store.experiments import PLANNED, read_experiments
 from organism.store.loops import loop_id_of, read_loops
 from organism.store.model_versions import read_alias_events, read_versions
 from organism.store.quarantine import read_quarantine
@@ -178,15 +178,20 @@ def rollback(args: argparse.Namespace) -> Result:
 
 
 def experiments(args: argparse.Namespace) -> Result:
-    """Every experiment with its verdict as of now."""
+    """Every experiment with its verdict as of now; one that is only planned has none yet."""
     with opened(args) as place:
-        found = read_experiments(place.store, loop_of(place.store, args.loop))
-        cards = {row: experiment.analyze(place.store, row) for row in found["experiment_id"]}
-    lines = [
-        f"{name} ({status}, {experiment_id})\n  {cards[experiment_id].sentence}"
-        for experiment_id, name, status in zip(found["experiment_id"], found["name"], found["status"], strict=True)
-    ]
-    rows = [{**row, "scorecard": cards[row["experiment_id"]]} for row in found.to_dict("records")]
+        found = read_experiments(place.store, loop_of(place.store, args.loop)).to_dict("records")
+        cards = {
+            row["experiment_id"]: experiment.analyze(place.store, row["experiment_id"])
+            for row in found
+            if row["status"] != PLANNED
+        }
+    lines = []
+    for row in found:
+        card = cards.get(row["experiment_id"])
+        lines.append(f"{row['name']} ({row['status']}, {row['experiment_id']})")
+        lines.append(f"  {card.sentence}" if card else "  Planned: it has not started, so nobody was served yet.")
+    rows = [{**row, "scorecard": cards.get(row["experiment_id"])} for row in found]
     return Result("\n".join(lines) or "No experiments yet.", {"experiments": rows})
 
 
@@ -194,7 +199,12 @@ def decide(args: argparse.Namespace) -> Result:
     """Record a decision; ship also makes the treatment live."""
     with opened(args) as place:
         done = decide_and_apply(
-            place.store, args.experiment, verdict=Verdict(args.verdict), note=args.note, actor=args.by, now=utcnow()
+            place.store,
+            args.experiment,
+            verdict=Verdict.KEEP_RUNNING if args.verdict == "hold" else Verdict(args.verdict),
+            note=args.note,
+            actor=args.by,
+            now=utcnow(),
         )
     return Result(done.sentence, done._asdict())
 

@@ -193,7 +193,10 @@ def _experiment_commands(command: Any) -> None:
     )
     leaf.add_argument("experiment", metavar="ID")
     leaf.add_argument(
-        "--verdict", required=True, choices=("ship", "keep_running", "roll_back"), help="what was decided"
+        "--verdict",
+        required=True,
+        choices=("ship", "keep_running", "hold", "stop", "roll_back"),
+        help="what was decided (hold is keep_running)",
     )
     leaf.add_argument("--note", required=True, help="one sentence: why")
     leaf.add_argument("--by", required=True, metavar="NAME", help="who decided")

@@ -35,15 +35,17 @@ __all__ = [
     "read_experiment",
     "start_experiment",
     "start_variants",
+    "track_of",
 ]
 
 
 class Decided(NamedTuple):
-    """A decision as it was kept."""
+    """A decision as it was kept; `treatment` is the one that it is about, the best of several."""
 
     decision_id: str
     verdict: Verdict
     rule: str
+    treatment: str
 
 
 def start_experiment(
@@ -143,7 +145,11 @@ def effect_track(store: Store, experiment_id: str, treatment: str | None = None)
 
     Columns: day, effect, low, high (for one look), always_low, always_high (at every look), n_users, n_interactions.
     """
-    evidence = evidence_of(store, experiment_id, utcnow())
+    return track_of(evidence_of(store, experiment_id, utcnow()), treatment)
+
+
+def track_of(evidence: Evidence, treatment: str | None = None) -> pd.DataFrame:
+    """As `effect_track`, from evidence; raises InputError for a treatment that the experiment does not have."""
     settings = settings_of(evidence)
     if treatment is not None and treatment not in settings.treatments:
         raise InputError(f"{treatment!r} is no treatment of this experiment; it has {', '.join(settings.treatments)}")
@@ -174,4 +180,4 @@ def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor:
         },
         ends=decisions.ends_experiment(Verdict(verdict)),
     )
-    return Decided(decision_id, Verdict(verdict), card.rule)
+    return Decided(decision_id, Verdict(verdict), card.rule, card.treatment)

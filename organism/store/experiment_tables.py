@@ -70,11 +70,11 @@ def utility_columns(store: Store, loop_id: str, design: RewardDesign) -> list[st
 
 def make_tables(cursor: Cursor, experiment: Experiment, ask: Ask) -> str:
     """Make experiment_rows, experiment_users and experiment_units; returns their SQL, with what was bound to it."""
-    names = [variant.name for variant in experiment.variants]
+    names, is_adaptive = [variant.name for variant in experiment.variants], experiment.policy == ADAPTIVE
     asked: list[tuple[str, str, list[Any]]] = [
         ("experiment_rows", _rows_sql(ask), [experiment.experiment_id, names]),
-        ("experiment_users", _users_sql(experiment.policy == ADAPTIVE), [experiment.experiment_id, names]),
-        ("experiment_units", _units_sql(ask), _bounds(experiment) if ask.covariates else []),
+        ("experiment_users", _users_sql(is_adaptive), [experiment.experiment_id, names]),
+        ("experiment_units", _units_sql(ask, is_adaptive), _bounds(experiment) if ask.covariates else []),
     ]
     said = []
     for name, sql, parameters in asked:
@@ -100,13 +100,13 @@ def _rows_sql(ask: Ask) -> str:
         columns.append(f"CASE WHEN {there} THEN {den} END::DOUBLE AS d{i}")
     for i, (column, _) in enumerate(ask.quantiles.values()):
         columns.append(f"CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS v{i}")
-    known = " AND ".join(f"({utility}) IS NOT NULL" for utility in ask.utilities)
-    columns += [f"CASE WHEN {known} THEN {utility} END AS u{i}" for i, utility in enumerate(ask.utilities)]
-    return (
-        f"SELECT {UNIT} AS unit, interaction_id, variant_id AS variant, occurred_at, region"
-        f"{''.join(f', {column}' for column in columns)}\nFROM signals "
-        "WHERE experiment_id = $1 AND list_contains($2::VARCHAR[], variant_id)"
+    columns += [f"{utility} AS u{i}" for i, utility in enumerate(ask.utilities)]
+    known = " AND ".join(f"u{i} IS NOT NULL" for i in range(len(ask.utilities)))
+    asked = ",\n  ".join(
+        [f"{UNIT} AS unit", "interaction_id", "variant_id AS variant", "occurred_at", "region", *columns]
     )
+    inner = f"SELECT {asked}\nFROM signals WHERE experiment_id = $1 AND list_contains($2::VARCHAR[], variant_id)"
+    return f"SELECT *, {known} AS is_scored FROM (\n{inner}\n)" if known else inner
 
 
 def _there(num: str, den: str) -> str:
@@ -132,16 +132,18 @@ def _users_sql(is_adaptive: bool) -> str:
         WHERE list_contains($2::VARCHAR[], m.variant) GROUP BY m.unit"""
 
 
-def _units_sql(ask: Ask) -> str:
+def _units_sql(ask: Ask, is_adaptive: bool) -> str:
     """A row a user who counts: metric sums (NULL without any), the past (0 without any), utilities, segments."""
+    weight = " * u.weight" if is_adaptive else ""
     own = [name for i in range(len(ask.metrics)) for name in (f"n{i}", f"d{i}")]
     utilities = [f"u{i}" for i in range(len(ask.utilities))]
-    sums = [f", sum({name}) AS {name}" for name in own + utilities]
+    sums = [f", sum({name}) AS {name}" for name in own]
     if utilities:
-        sums.append(", nullif(count(u0), 0)::DOUBLE AS u_rows")
+        sums += [f", sum({name}) FILTER (is_scored) AS {name}" for name in utilities]
+        sums.append(", nullif(count(*) FILTER (is_scored), 0)::DOUBLE AS u_rows")
         utilities.append("u_rows")
-    kept = [f", s.{name} * u.weight AS {name}" for name in own + utilities]
-    kept += [f", coalesce(p.{name}, 0) * u.weight AS {name}" for name in ask.past]
+    kept = [f", s.{name}{weight} AS {name}" for name in own + utilities]
+    kept += [f", coalesce(p.{name}, 0){weight} AS {name}" for name in ask.past]
     kept += [f", w.s{i} AS s{i}" for i in range(len(ask.segments))]
     joins = ""
     if ask.covariates:

@@ -167,7 +167,7 @@ def test_one_small_turn_trains_tests_and_decides(workspace: Workspace, store: St
     assert done.trained.version.name == "scribe-2"
     assert done.trained.evaluation["n_rows"] == 8
     assert done.scorecard.n_interactions > 0
-    assert done.scorecard.n_users["control"] + done.scorecard.n_users["treatment"] == 60
+    assert sum(done.scorecard.n_users.values()) == done.scorecard.n_planned == 60
     assert list(dict.fromkeys(said)) == ["digest", "optimize", "observe"]
     assert set(done.seconds) == {"digest", "optimize", "observe", "decide", "total"}
     kept = http.get(f"/experiments/{done.experiment_id}").json()["scorecard"]
