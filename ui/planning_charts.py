@@ -29,7 +29,7 @@ def curve(frame: pd.DataFrame, palette: charts.Palette, metric: str, wanted: flo
         y=wanted * scale,
         line={"color": palette.warn, "dash": "dot", "width": 1.5},
         annotation={"text": "Least gain worth shipping", "font": {"color": palette.warn, "size": 12}},
-        annotation_position="top right",
+        annotation_position="bottom left",
     )
     figure.update_xaxes(title="Weeks of running", tickvals=list(frame["weeks"]))
     figure.update_yaxes(title=f"Smallest effect seen{', points' if unit else ''}", rangemode="tozero")

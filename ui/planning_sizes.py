@@ -76,11 +76,11 @@ def _table(found: Sizing) -> None:
         {
             "Metric": one.metric,
             "Role": ROLES[one.role],
-            "Mean": one.mean,
-            "Spread by user": one.deviation,
-            "Least gain or margin": one.effect,
+            "Gain or margin": one.effect,
             "Users": one.n_users,
             "Days": one.days,
+            "Mean": one.mean,
+            "Spread by user": one.deviation,
             "CUPED takes": None if one.variance_reduction is None else 100 * one.variance_reduction,
         }
         for one in found.metrics
@@ -94,7 +94,7 @@ def _table(found: Sizing) -> None:
         column_config={
             "Mean": column(format="%.4g", help="Ratio of sums over the users it is measured on."),
             "Spread by user": column(format="%.3g", help="Standard deviation of one user's (linearized) value."),
-            "Least gain or margin": column(format="%.3g", help="In the metric's own unit."),
+            "Gain or margin": column(format="%.3g", help="Least gain worth shipping, or the margin, in its own unit."),
             "Users": column(help="Users in all with a known value, for one read at the end."),
             "Days": column(help="Until they are there; empty: not within a year."),
             "CUPED takes": column(format="%.0f%%", help="Share of the variance that the past explains."),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, floor
 from typing import NamedTuple
 
 from organism.experiment.past import FEW_USERS, Traffic, latest, reduction_of, users_at, variance_at
@@ -227,7 +227,8 @@ def _need(asked: _Question, traffic: Traffic, plan: Plan, tuning: float | None) 
     least = ceil(max(plan.min_users_per_arm / share for share in asked.shares))
 
     def enough(days: int) -> bool:
-        n_users, design = users_at(traffic, asked.metric, days), asked.design(traffic, days, tuning)
+        n_users = floor(users_at(traffic, asked.metric, days) + 1e-9)
+        design = asked.design(traffic, days, tuning)
         return design is not None and n_users >= least and power_at(design, asked.effect, n_users) >= asked.power
 
     days = next((day for day in _some_days() if enough(day)), None)

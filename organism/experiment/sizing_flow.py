@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import pandas as pd
+
 from organism.errors import DesignError, InputError
 from organism.experiment.layers import check_range
 from organism.experiment.past import SPANS, Span, Traffic, spread_of, spread_of_quantile
@@ -96,7 +98,7 @@ def read_loop_traffic(store: Store, loop_id: str, proposal: Proposal, now: datet
     return Traffic(
         found,
         float(weekly["n_users"].sum()) / weeks,
-        min(_growth(found), float(weekly["n_new_users"].tail(4).mean())),
+        _newcomers(weekly, until, weeks),
         float(weekly["n_interactions"].sum()) / weeks,
         history,
         control,
@@ -145,10 +147,14 @@ def _design(store: Store, loop_id: str, plan: Plan) -> RewardDesign | None:
     return next((design for design in saved if design.id == plan.reward_design_id), saved[0] if saved else None)
 
 
-def _growth(spans: Sequence[Span]) -> float:
-    """How many users a week the longest span has more than the one before: what an experiment still gets by then."""
-    before = spans[-2] if len(spans) > 1 else Span(0, 0, {}, {})
-    return 7 * max(spans[-1].n_users - before.n_users, 0) / (spans[-1].days - before.days)
+def _newcomers(weekly: pd.DataFrame, until: datetime, weeks: float) -> float:
+    """Users a week who were never seen before: over the later half of the history, four weeks at most.
+
+    In the first weeks of a loop everybody is new, so they say nothing about who still comes.
+    """
+    recent = min(max(int(weeks) // 2, 1), WEEKS // 2)
+    since = until - timedelta(weeks=recent)
+    return float(weekly.loc[weekly["week"] >= since, "n_new_users"].sum()) / recent
 
 
 def _share_of_users(store: Store, loop_id: str, proposal: Proposal) -> float:
