@@ -5,7 +5,7 @@ statistic, and it stays inside [−1, 1] and honest for small counts where Wald'
 (1985, "Comparative analysis of two rates").
 """
 
-from math import acos, copysign, cos, exp, inf, lgamma, log, pi, sqrt
+from math import acos, copysign, cos, exp, expm1, inf, lgamma, log, pi, sqrt
 from typing import NamedTuple
 
 from scipy.optimize import brentq
@@ -18,6 +18,8 @@ from organism.stats.compare import Comparison, Estimate, mean_of
 AS_LIKELY = 1 + 1e-7
 # Where a score has no spread it is infinite; the search for a limit wants numbers.
 FAR = 1e9
+# The search for the limits of a ratio ends here (in logarithms): no number of users tells such ratios apart.
+FARTHEST = 60.0
 
 
 class Count(NamedTuple):
@@ -85,9 +87,15 @@ def exact_p(control: Count, treatment: Count) -> float | None:
 def score_difference(control: Count | None, treatment: Count | None, level: float = 0.95) -> Comparison:
     """Treatment's share minus control's with the score interval and p; relative by the score interval of the ratio.
 
-    At no effect both intervals have the same statistic, so that they exclude 0 together. None where nobody or
-    everybody in both arms did it; the ratio's limits are None where control has no success, or treatment none.
+    At no effect both intervals have the same statistic, so that they exclude 0 together. None where an arm has no
+    users, or where nobody or everybody in both arms did it; the ratio has no limits where control has no success.
+    Raises ValueError for more successes than users, or fewer than none.
     """
+    for arm in (control, treatment):
+        if arm and not 0 <= arm.successes <= arm.n:
+            raise ValueError(f"found {arm.successes:g} successes of {arm.n} users; wanted from 0 to {arm.n}")
+    control = control if control and control.n else None
+    treatment = treatment if treatment and treatment.n else None
     found = Comparison(
         effect=None,
         ci_low=None,
@@ -176,12 +184,15 @@ def _ratio_limits(control: Count, treatment: Count, z: float) -> tuple[float | N
         return min(max(sign * _score(control, treatment, ratio=exp(log_ratio)) - z, -FAR), FAR)
 
     def edge(sign: float) -> float | None:
-        inner = outer = log(start)
+        inner = log(start)
+        while excess(inner, sign) >= 0:
+            inner += sign
+        outer = inner - sign
         while excess(outer, sign) < 0:
             inner, outer = outer, outer - sign
-            if abs(outer) > 30:
+            if abs(outer) > FARTHEST:
                 return None
-        return exp(brentq(excess, inner, outer, args=(sign,), xtol=1e-15)) - 1 if inner != outer else start - 1
+        return expm1(brentq(excess, inner, outer, args=(sign,), xtol=1e-15))
 
     return edge(1.0) if treatment.successes else -1.0, edge(-1.0)
 

@@ -151,6 +151,29 @@ def test_small_tables_have_limits_that_agree_with_p_and_hold_the_effect():
                 assert (found.relative_low > 0 or found.relative_high < 0) == excludes
 
 
+@pytest.mark.parametrize("n", [200_000, 10_000_000])
+@pytest.mark.parametrize("share", [2e-4, 0.1, 0.97])
+def test_millions_of_users_cost_no_digits(n, share):
+    done = round(n * share)
+    reach = (2 * share * (1 - share) / n) ** 0.5
+    for z in (-4.0, -1.9, 1.9, 4.0):
+        found = score_difference(Count(done, n), Count(round(done + z * reach * n), n))
+        excludes = found.ci_low > 0 or found.ci_high < 0
+        assert (found.p_value <= 0.05) == excludes == (found.relative_low > 0 or found.relative_high < 0)
+        assert (found.ci_high - found.ci_low) / 2 == pytest.approx(1.96 * reach, rel=0.5)
+
+
+def test_an_interval_of_a_low_level_around_no_success_has_limits_too():
+    found = score_difference(Count(900, 1000), Count(0, 1000), 0.3)
+    assert -1 == found.relative_low < found.relative_high < -0.999
+    assert score_difference(Count(0, 0), Count(1, 2)).p_value is None
+
+
+def test_more_successes_than_users_are_refused():
+    with pytest.raises(ValueError, match="found 3 successes of 2 users"):
+        score_difference(Count(1, 2), Count(3, 2))
+
+
 counts = st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))).map(lambda c: Count(*c))
 
 
