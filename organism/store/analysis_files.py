@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import duckdb
 import pandas as pd
@@ -65,14 +65,33 @@ class Column(NamedTuple):
         return self.kind in ("text", "json", "VARCHAR") or self.kind.startswith("ENUM")
 
 
+# A file's columns, and the readers that take it, the strictest first.
+Opened = tuple[tuple[Column, ...], tuple[str, ...]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisFile:
-    """An opened file: its columns in order, and where a statement reads it from."""
+    """An opened file: its columns in order, and where a statement reads it from.
+
+    `lenient` reads what the strict CSV reader gives up on, such as two kinds of line end in one file; it does not see
+    that a line has too many cells, so it comes second.
+    """
 
     name: str
     columns: tuple[Column, ...]
     relation: str
     cursor: Cursor
+    lenient: str | None = None
+
+    def read(self, select: str, rest: str = "") -> list[tuple[Any, ...]]:
+        """Run `select FROM file rest`; raises InputError when the file cannot be read."""
+        with reading(self):
+            try:
+                return self.cursor.execute(f"{select} FROM {self.relation} {rest}").fetchall()
+            except duckdb.InvalidInputException:
+                if self.lenient is None:
+                    raise
+                return self.cursor.execute(f"{select} FROM {self.lenient} {rest}").fetchall()
 
     def place(self, name: str) -> int:
         """The number of a column; raises InputError that lists the columns when there is none of that name."""
@@ -84,8 +103,7 @@ class AnalysisFile:
     def sample(self, limit: int = LOOKED_AT) -> pd.DataFrame:
         """The first rows under the file's names, every value as text, missing ones None."""
         cells = ", ".join(f"{_text(column, f'c{n}')} AS c{n}" for n, column in enumerate(self.columns))
-        with _reading(self.name):
-            rows = self.cursor.execute(f"SELECT {cells} FROM {self.relation} LIMIT {int(limit)}").fetchall()
+        rows = self.read(f"SELECT {cells}", f"LIMIT {int(limit)}")
         return pd.DataFrame(rows, columns=[column.name for column in self.columns], dtype=object)
 
 
@@ -103,9 +121,12 @@ def open_analysis_file(path: Path, name: str | None = None) -> Iterator[Analysis
         link.symlink_to(path.resolve())
         with duckdb.connect(":memory:", config={"memory_limit": MEMORY}) as cursor:
             _lock(cursor, link)
-            columns, reader = _READERS[form](cursor, link, named, packed)
+            columns, readers = _READERS[form](cursor, link, named, packed)
             names = ", ".join(f"c{number}" for number in range(len(columns)))
-            yield AnalysisFile(name=named, columns=columns, relation=f"{reader} AS t({names})", cursor=cursor)
+            relation, *lenient = [f"{reader} AS t({names})" for reader in readers]
+            yield AnalysisFile(
+                name=named, columns=columns, relation=relation, cursor=cursor, lenient=next(iter(lenient), None)
+            )
 
 
 def said(names: Sequence[str], limit: int = 30) -> str:
@@ -257,7 +278,7 @@ def _content(start: bytes) -> str | None:
     return "binary" if b"\x00" in start and not is_utf16 else None
 
 
-def _csv_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> tuple[tuple[Column, ...], str]:
+def _csv_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
     encoding = _encoding(link, packed)
     with _text_file(link, packed, {"latin-1": "cp1252", "utf-8": "utf-8-sig"}.get(encoding, encoding)) as file:
         head = file.readline()
@@ -269,12 +290,13 @@ def _csv_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> tuple[tu
     if twice := sorted({one for one in names if names.count(one) > 1}):
         raise InputError(f"{name} has the column {twice[0]!r} more than once; rename one of them")
     types = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(names)))
-    reader = (
+    readers = tuple(
         f"read_csv('{link}', auto_detect = false, header = true, delim = '{delimiter}', quote = '\"', escape = '\"', "
-        f"strict_mode = false, ignore_errors = true, store_rejects = true, encoding = '{encoding}', "
+        f"strict_mode = {mode}, ignore_errors = true, store_rejects = true, encoding = '{encoding}', "
         f"columns = {{{types}}})"
+        for mode in ("true", "false")
     )
-    return tuple(Column(one, "text") for one in names), reader
+    return tuple(Column(one, "text") for one in names), readers
 
 
 def _encoding(link: Path, packed: bool) -> str:
@@ -295,14 +317,14 @@ def _text_file(link: Path, packed: bool, encoding: str) -> IO[str]:
     return link.open(encoding=encoding, errors="replace", newline="")
 
 
-def _parquet_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> tuple[tuple[Column, ...], str]:
+def _parquet_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
     reader = f"read_parquet('{link}', binary_as_string = true)"
     with _reading(name):
         described = cursor.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
-    return tuple(Column(row[0], row[1]) for row in described), reader
+    return tuple(Column(row[0], row[1]) for row in described), (reader,)
 
 
-def _json_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> tuple[tuple[Column, ...], str]:
+def _json_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
     """Values stay JSON, so that a unit's 7 and "7" can be told apart and no first lines decide a type."""
     with _text_file(link, packed, "utf-8-sig") as file:
         is_array = file.read(4096).lstrip().startswith("[")
@@ -320,7 +342,7 @@ def _json_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> tuple[t
         raise InputError(f"{name} holds no JSON object; wanted one object a line, or an array of objects")
     types = ", ".join("'{}': 'JSON'".format(key.replace("'", "''")) for key in names.values())
     reader = f"read_json('{link}', {options}, columns = {{{types}}})"
-    return tuple(Column(key, "json") for key in names.values()), reader
+    return tuple(Column(key, "json") for key in names.values()), (reader,)
 
 
 _READERS = {"csv": _csv_reader, "parquet": _parquet_reader, "json": _json_reader}

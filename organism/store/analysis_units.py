@@ -118,8 +118,8 @@ def load_rows(file: AnalysisFile, wanted: Wanted) -> RowCounts:
         cells.append(f"{not_a_number(column, cell)} AS b{number}")
     for number, place in enumerate(wanted.segments):
         cells.append(f"coalesce({label_of(file.columns[place], f'c{place}')}, '{NO_VALUE}') AS s{number}")
+    file.read(f"CREATE TEMP TABLE file_rows AS SELECT {', '.join(cells)}")
     with reading(file):
-        file.cursor.execute(f"CREATE TEMP TABLE file_rows AS SELECT {', '.join(cells)} FROM {file.relation}")
         counts = _count_rows(file, wanted)
     if not counts.n_rows:
         raise InputError(f"{file.name} has no rows{_rejected_too(counts.n_rejected)}; give a file with rows")
