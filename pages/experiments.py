@@ -55,7 +55,8 @@ if not cards.presenting():
         st.session_state["exp_pick"] = chosen
         st.selectbox("Experiment", ids, format_func=names.__getitem__, key="exp_pick", on_change=go, width=420)
         cards.present_button()
-        st.page_link(cards.page_file("plan_experiment"), label="Plan an experiment", icon=":material/add:")
+        if st.button("Plan an experiment", icon=":material/add:", type="tertiary"):
+            st.switch_page(cards.page_file("plan_experiment"))
 if asked != chosen:
     st.query_params["exp"] = chosen
 

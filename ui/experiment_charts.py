@@ -63,7 +63,7 @@ def track(
         customdata=scaled[[name for name in ("n_users",) if name in scaled]],
         hovertemplate=f"%{{x|%b %-d}}: %{{y:+.3~g}}{unit.suffix}, %{{customdata[0]:,}} users<extra></extra>",
     )
-    _line(figure, palette.control, y=0.0, label="No difference", dash="dash")
+    _line(figure, palette.control, y=0.0, label="No difference", dash="dash", is_below=True)
     if minimum_effect is not None:
         _line(figure, palette.good, y=minimum_effect * unit.factor, label="Worth shipping for", dash="dot")
     if planned is not None:
@@ -154,7 +154,7 @@ def since_exposure(frame: pd.DataFrame, palette: Palette, unit: Unit, overall: f
         customdata=known[["n"]],
         hovertemplate=f"day %{{x}}: %{{y:+.3~g}}{unit.suffix}, %{{customdata[0]:,}} users<extra></extra>",
     )
-    _line(figure, palette.control, y=0.0, dash="dash", label="No difference")
+    _line(figure, palette.control, y=0.0, dash="dash", label="No difference", is_below=(overall or 0) >= 0)
     if overall is not None:
         _line(figure, palette.treatment, y=overall * unit.factor, dash="dot", label="All days")
     figure.update_xaxes(title="Days since the user first met their variant", dtick=1 if len(known) < 15 else None)
@@ -225,16 +225,16 @@ def variants(frame: pd.DataFrame, palette: Palette, unit: Unit, big: bool = Fals
 
 
 def weights(frame: pd.DataFrame, palette: Palette) -> go.Figure:
-    """Each signal's weight now, and the weights at which the finding stops being sure or turns around.
+    """Each signal's part of all weight, and the parts at which the finding's certainty changes or it turns around.
 
-    Columns: name, weight, zero_at, unsure_at; the last two missing where no weight does that.
+    Columns: name, weight, share, zero_at, zero_share, unsure_at, unsure_share; missing where no weight does that.
     """
     rows = frame.iloc[::-1]
     figure = charts.blank(palette, height=110 + 42 * len(rows))
-    for column, name, ink, symbol in (
-        ("weight", "Weight now", palette.treatment, "circle"),
-        ("unsure_at", "No longer sure", palette.warn, "circle-open"),
-        ("zero_at", "The effect turns around", palette.bad, "diamond"),
+    for column, at, name, ink, symbol in (
+        ("share", "weight", "Now", palette.treatment, "circle"),
+        ("unsure_share", "unsure_at", "Sure becomes unsure, or unsure sure", palette.warn, "circle-open"),
+        ("zero_share", "zero_at", "The effect turns around", palette.bad, "diamond"),
     ):
         part = rows.dropna(subset=[column])
         if part.empty:
@@ -244,10 +244,12 @@ def weights(frame: pd.DataFrame, palette: Palette) -> go.Figure:
             y=part["name"],
             mode="markers",
             name=name,
+            cliponaxis=False,
             marker={"size": 13, "color": ink, "symbol": symbol, "line": _edge(ink)},
-            hovertemplate=f"%{{y}}: {name.lower()} at %{{x:.3~g}}<extra></extra>",
+            customdata=part[[at]],
+            hovertemplate=f"%{{y}}: {name.lower()} at weight %{{customdata[0]:.3~g}}, %{{x:.0%}} of all<extra></extra>",
         )
-    figure.update_xaxes(title="Weight", rangemode="tozero", showgrid=True)
+    figure.update_xaxes(title="Part of all weight", range=[0, 1], tickformat=".0%", showgrid=True)
     figure.update_yaxes(showgrid=False, title=None, categoryorder="array", categoryarray=list(rows["name"]))
     return figure
 
@@ -276,6 +278,7 @@ def _line(
     x: Any = None,
     y: float | None = None,
     anchor: str = "center",
+    is_below: bool = False,
 ) -> None:
     """A straight line across the chart with its name at its end."""
     style = {"color": ink, "width": 1.5, "dash": dash}
@@ -285,10 +288,10 @@ def _line(
     )
     if not label:
         return
-    text = {"text": label, "showarrow": False, "font": {"color": ink, "size": 12}, "yanchor": "bottom"}
-    place = {"x": x, "y": 1, "yref": "paper", "xanchor": anchor}
+    text = {"text": label, "showarrow": False, "font": {"color": ink, "size": 12}}
+    place = {"x": x, "y": 1, "yanchor": "bottom", "yref": "paper", "xanchor": anchor}
     if y is not None:
-        place = {"x": 1, "xref": "paper", "y": y, "xanchor": "right"}
+        place = {"x": 1, "xref": "paper", "y": y, "xanchor": "right", "yanchor": "top" if is_below else "bottom"}
     figure.add_annotation(**text, **place)
 
 

@@ -8,8 +8,8 @@ import streamlit as st
 from organism.experiment.scorecard import PlanChange, Scorecard
 from organism.store.experiments import RUNNING, Experiment
 from ui import cards, charts, experiment_charts, runtime, scorecards
-from ui.experiment_views import split_table
-from ui.words import literal, percent
+from ui.experiment_views import guardrails, split_table
+from ui.words import counted, literal, percent
 
 Section = Callable[[Scorecard, Experiment], None]
 
@@ -52,9 +52,17 @@ def measures(card: Scorecard, experiment: Experiment) -> None:
             hide_index=True,
             placeholder="",
             alt="Each measure of both variants with the difference, its intervals and p",
+            column_config={name: st.column_config.Column(width=width) for name, width in _WIDTHS.items()},
         )
         if card.adjustment:
             st.caption(literal(card.adjustment))
+    if variant != card.treatment and scorecards.rows_of(card.guardrails, variant):
+        with st.container(border=True):
+            st.header(f"Guardrails of {literal(variant)}", anchor=False)
+            guardrails(card, variant)
+
+
+_WIDTHS = {"Measure": 130, "In the plan": 75, "p, one look": 75, "p, always valid": 95, "Users": 55}
 
 
 def request_level(card: Scorecard, experiment: Experiment) -> None:
@@ -124,7 +132,7 @@ def segments(card: Scorecard, experiment: Experiment) -> None:
             clear = int(table["is_clear"].sum())
             cards.chart(
                 figure,
-                f"{clear} of {len(table)} segments are clear of 0 after the adjustment. Intervals are not adjusted.",
+                f"{clear} of {len(table)} segments are clear of 0 after the adjustment.",
                 table,
                 "segments",
             )
@@ -163,13 +171,14 @@ def weights(card: Scorecard, experiment: Experiment) -> None:
         return
     table = scorecards.weight_table(card)
     with st.container(border=True):
-        st.header(f"Would other weights say otherwise? {literal(found.design)}", anchor=False)
+        st.header("Would other weights say otherwise?", anchor=False)
         st.markdown(literal(found.sentence))
         if len(table):
             figure = runtime.figure(experiment_charts.weights, table, about=(card.experiment_id,))
             cards.chart(
                 figure,
-                f"The reward changed by {scorecards.change('reward', found.effect) or 'an unknown amount'} "
+                f"By the design {found.design} the reward changed by "
+                f"{scorecards.change('reward', found.effect) or 'an unknown amount'} "
                 f"({scorecards.interval('reward', found.low, found.high)}). One weight is moved at a time, the others "
                 "stay.",
                 table,
@@ -265,15 +274,7 @@ def split(card: Scorecard, experiment: Experiment) -> None:
         )
         if found is not None:
             st.markdown(literal(found.sentence))
-        sequential = (
-            ""
-            if found is None or found.sequential_p is None
-            else (f" Always-valid, at every look so far: p {scorecards.p_words(found.sequential_p)}.")
-        )
-        st.caption(
-            f"Chi-square of the counts: p {scorecards.p_words(card.srm_p_value)}.{sequential} "
-            f"{card.n_in_both:,} met two variants or the wrong one and are in no figure."
-        )
+        st.caption(f"{counted(card.n_in_both, 'user')} met two variants or the wrong one and are in no figure.")
 
 
 def _picked_variant(card: Scorecard, where: str) -> str:

@@ -12,12 +12,12 @@ import streamlit as st
 from organism.experiment.flow import effect_track
 from organism.experiment.plan import plan_of
 from organism.experiment.rules import RULES
-from organism.experiment.scorecard import Guardrail, IntervalKind, Scorecard
+from organism.experiment.scorecard import IntervalKind, Scorecard
 from organism.records import Verdict
 from organism.store.experiments import PLANNED, RUNNING, Experiment
 from ui import cards, charts, experiment_charts, runtime, scorecards
 from ui.experiment_charts import Planned
-from ui.words import counted, literal
+from ui.words import counted, literal, sentence
 
 UNEXPECTED_P = 0.001
 
@@ -36,9 +36,11 @@ def verdict(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) ->
             last = decisions.iloc[0]
             color, icon, words = cards.VERDICTS[Verdict(last["verdict"])]
             _said(f"Decided: {words[:1].lower()}{words[1:]}", icon, color, experiment, card)
-            if card.sentence not in last["note"]:
-                _sentence(card, "" if Verdict(last["verdict"]) is card.verdict else "Today the rules say otherwise. ")
             st.markdown(f"{literal(last['note'])} :gray[{literal(last['actor'])}, {charts.at(last['created_at'])} UTC]")
+            if Verdict(last["verdict"]) is not card.verdict:
+                st.markdown(f"The rules say otherwise: {cards.VERDICTS[card.verdict][2].lower()}.")
+            if card.sentence not in last["note"]:
+                _sentence(card)
         else:
             color, icon, words = cards.VERDICTS[card.verdict]
             _said(words, icon, color, experiment, card)
@@ -79,7 +81,7 @@ def about(experiment: Experiment) -> str:
         ". Users, visits and answers are simulated; the drafts are really written" if experiment.is_synthetic else ""
     )
     hypothesis = f"Hypothesis: {experiment.hypothesis.rstrip('.')}. " if experiment.hypothesis else ""
-    return literal(f"{hypothesis}{since[:1].upper()}{since[1:]}{until}{people}.")
+    return literal(f"{hypothesis}{sentence(since)}{until}{people}.")
 
 
 def headline(card: Scorecard, experiment: Experiment) -> None:
@@ -138,10 +140,12 @@ def interval_words(card: Scorecard) -> str:
 
 def kind_words(card: Scorecard) -> str:
     """Which interval is shown, briefly."""
-    sure = f"{1 - plan_of(card.plan or {}).alpha:.0%}"
+    plan = plan_of(card.plan or {})
+    sure = f"{1 - plan.alpha:.0%}"
+    holm = ", by Holm" if len(plan.primary) * len(scorecards.treatments(card)) > 1 else ""
     return {
-        IntervalKind.ALWAYS_VALID: f"{sure} always-valid",
-        IntervalKind.FIXED: f"{sure} at the planned size",
+        IntervalKind.ALWAYS_VALID: f"{sure} always-valid{holm}",
+        IntervalKind.FIXED: f"{sure} at the planned size{holm}",
         IntervalKind.WITHHELD: "withheld",
     }[card.interval_kind]
 
@@ -197,9 +201,7 @@ def board(card: Scorecard, experiment: Experiment) -> None:
         rule_words(card)
     with right.container(border=True, height="stretch"):
         st.header("Guardrails", anchor=False)
-        guardrails_chart(card)
-        for guardrail in card.guardrails:
-            guardrail_line(card, guardrail)
+        guardrails(card, card.treatment)
 
 
 def track_chart(card: Scorecard, experiment: Experiment, *, big: bool = False) -> None:
@@ -256,30 +258,33 @@ def variants_chart(card: Scorecard, *, big: bool = False) -> None:
     )
 
 
-def guardrails_chart(card: Scorecard, *, big: bool = False) -> None:
-    """How much of each margin is used."""
-    table = scorecards.guardrail_table(card)
+def guardrails(card: Scorecard, variant: str) -> None:
+    """A treatment's guardrails: how much of each margin is used, then each in words."""
+    guardrails_chart(card, variant)
+    for guardrail in scorecards.rows_of(card.guardrails, variant):
+        color, icon, word = scorecards.GUARDRAILS[guardrail.state]
+        st.markdown(
+            f":{color}-badge[:material/{icon}: {word.capitalize()}] {literal(scorecards.label_of(guardrail))}: "
+            f":small[:gray[{literal(scorecards.margin_words(guardrail))}]]"
+        )
+
+
+def guardrails_chart(card: Scorecard, variant: str, *, big: bool = False) -> None:
+    """How much of each margin a treatment uses."""
+    table = scorecards.guardrail_table(card, variant)
     if table.empty:
         return
-    figure = runtime.figure(experiment_charts.guardrails, table, big, about=(card.experiment_id, "guardrails"))
-    held, worst = scorecards.guardrails_held(card)
+    figure = runtime.figure(experiment_charts.guardrails, table, big, about=(card.experiment_id, variant))
+    states = list(table["state"])
+    said = ", ".join(
+        f"{word} {states.count(state)}" for state, (_, _, word) in scorecards.GUARDRAILS.items() if state in states
+    )
     cards.chart(
         figure,
-        f"{held}, {worst}. The dot is the estimate, the line reaches to the worst that the data allow; past the margin "
-        "is too bad.",
+        f"{sentence(said)}. The dot is the estimate, the line reaches to the worst that the data allow; past the "
+        "margin is too bad.",
         table,
-        "guardrails",
-    )
-
-
-def guardrail_line(card: Scorecard, guardrail: Guardrail) -> None:
-    """A guardrail's state in a badge and its margin in words."""
-    color, icon, word = scorecards.GUARDRAILS[guardrail.state]
-    several = guardrail.variant and len(scorecards.treatments(card)) > 1
-    name = scorecards.label_of(guardrail) + (f", {guardrail.variant}" if several else "")
-    st.markdown(
-        f":{color}-badge[:material/{icon}: {word.capitalize()}] {literal(name)}: "
-        f":small[:gray[{literal(scorecards.margin_words(guardrail))}]]"
+        f"guardrails_{variant}",
     )
 
 
@@ -296,7 +301,8 @@ def blocked(card: Scorecard) -> None:
     """Why an experiment may not be read: its counts against the plan, and what to do; no effect is shown."""
     with st.container(border=True):
         st.header("Why it is blocked", anchor=False)
-        st.markdown(literal(card.srm.sentence if card.srm is not None else card.sentence))
+        if card.srm is not None and card.srm.blocked:
+            st.markdown(literal(card.srm.sentence))
         st.dataframe(
             split_table(card),
             hide_index=True,
@@ -320,7 +326,7 @@ def split_table(card: Scorecard) -> pd.DataFrame:
         for name, share in shares.items()
     ]
     made = pd.DataFrame(rows, columns=["Variant", "Planned share", "Users", "Users expected", "Off by"])
-    return made.assign(**{"Off by": made["Off by"].round().astype(int)})
+    return made.assign(**{"Off by": [f"{off:+.0f}" for off in made["Off by"]]})
 
 
 def slide(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -> None:
@@ -332,7 +338,7 @@ def slide(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -> N
         words = f"Decided: {words[:1].lower()}{words[1:]}"
         said = said if decided is card.verdict else f"The rules say: {cards.VERDICTS[card.verdict][2].lower()}."
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"## :gray[{literal(experiment.name)}]", anchors=False, width="content")
+        st.header(f":gray[{literal(experiment.name)}]", anchor=False, width="content")
         if experiment.is_synthetic:
             cards.simulated_badge()
     st.title(f":{color}[{words}]. {literal(said)}", icon=f":material/{icon}:", anchor=False)
@@ -344,7 +350,7 @@ def slide(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -> N
     _big_row(
         [
             (card.primary_label, scorecards.change(card.primary, card.effect) or "unknown"),
-            (kind_words(card).capitalize(), interval_words(card)),
+            (sentence(kind_words(card)), interval_words(card)),
             (f"Users, {time_words(card, experiment)}", users),
             (f"Guardrails, {worst}", held),
         ]
@@ -355,7 +361,8 @@ def slide(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -> N
     with right:
         if len(card.variants) > 2:
             variants_chart(card, big=True)
-        guardrails_chart(card, big=True)
+        else:
+            guardrails_chart(card, card.treatment, big=True)
 
 
 def _big_row(figures: Sequence[tuple[str, str]]) -> None:

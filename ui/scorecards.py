@@ -54,9 +54,14 @@ def _said(value: float | None, unit: Unit, sign: str, digits: int | None) -> str
     if value is None or pd.isna(value):
         return None
     scaled = value * unit.factor
-    if digits is None:
-        digits = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 1 else 3
-    return f"{scaled:{sign}z,.{digits}f}{unit.suffix}"
+    return f"{scaled:{sign}{_format(abs(scaled)) if digits is None else f'z,.{digits}f'}}{unit.suffix}"
+
+
+def _format(size: float) -> str:
+    """Three figures or so, whatever the size of a number."""
+    if size < 1e-9 or size >= 100:
+        return "z,.0f"
+    return "z,.1f" if size >= 1 else "z.3f" if size >= 1e-3 else ".2g"
 
 
 def p_words(p: float | None) -> str:
@@ -142,17 +147,11 @@ def relative_table(card: Scorecard, variant: str) -> pd.DataFrame:
     ).astype({"effect": float, "low": float, "high": float})
 
 
-def guardrail_table(card: Scorecard) -> pd.DataFrame:
-    """How much of each margin is used: name, used, at_most, state; only those that can be measured."""
-    several = len(treatments(card)) > 1
+def guardrail_table(card: Scorecard, variant: str) -> pd.DataFrame:
+    """How much of each margin a treatment uses: name, used, at_most, state; only those that can be measured."""
     rows = [
-        (
-            f"{label_of(one)}, {one.variant}" if several else label_of(one),
-            one.worse / one.limit,
-            one.worse_at_most / one.limit,
-            one.state.value,
-        )
-        for one in card.guardrails
+        (label_of(one), one.worse / one.limit, one.worse_at_most / one.limit, one.state.value)
+        for one in rows_of(card.guardrails, variant)
         if one.limit and one.worse is not None and one.worse_at_most is not None
     ]
     return pd.DataFrame(rows, columns=["name", "used", "at_most", "state"])
@@ -164,14 +163,16 @@ def margin_words(guardrail: Guardrail) -> str:
     margin = f"{guardrail.margin:.0%} of the control" if guardrail.is_relative else str(allowed).lstrip("+")
     said = f"may get worse by {margin}"
     if guardrail.worse is not None:
-        way = "worse" if guardrail.worse > 0 else "better"
-        said += f", found {str(change(guardrail.metric, abs(guardrail.worse))).lstrip('+')} {way}"
+        found = str(change(guardrail.metric, abs(guardrail.worse))).lstrip("+")
+        said += (
+            f", found {found} {'worse' if guardrail.worse > 0 else 'better'}" if guardrail.worse else ", found equal"
+        )
     return said + ("" if guardrail.p_value is None else f", p {p_words(guardrail.p_value)}")
 
 
 def guardrails_held(card: Scorecard) -> tuple[str, str]:
-    """How many of the guardrails hold, and the state of the worst."""
-    states = [one.state for one in card.guardrails]
+    """How many of the headline's guardrails hold, and the state of the worst."""
+    states = [one.state for one in rows_of(card.guardrails, card.treatment)]
     worst = next(
         (state for state in (GuardrailState.BROKEN, GuardrailState.OPEN, GuardrailState.UNMEASURED) if state in states),
         GuardrailState.HOLDS,
@@ -224,11 +225,19 @@ def variant_table(card: Scorecard) -> pd.DataFrame:
 
 
 def weight_table(card: Scorecard) -> pd.DataFrame:
-    """Which weight of each signal flips the reward's finding: name, weight, share, zero_at, unsure_at, ..."""
+    """Which weight of each signal flips the reward's finding, as a weight and as its part of all weight then.
+
+    Columns: name, utility_effect, weight, share, zero_at, zero_share, unsure_at, unsure_share.
+    """
     flips = card.weights_flip.flips if card.weights_flip else ()
-    rows = [(one.signal, one.weight, one.share, one.utility_effect, one.zero_at, one.unsure_at) for one in flips]
-    columns = ["name", "weight", "share", "utility_effect", "zero_at", "unsure_at"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], float))
+    made = pd.DataFrame(
+        [(one.signal, one.utility_effect, one.weight, one.zero_at, one.unsure_at) for one in flips],
+        columns=["name", "utility_effect", "weight", "zero_at", "unsure_at"],
+    ).astype({"utility_effect": float, "weight": float, "zero_at": float, "unsure_at": float})
+    others = made["weight"].sum() - made["weight"]
+    for weight, share in (("weight", "share"), ("zero_at", "zero_share"), ("unsure_at", "unsure_share")):
+        made[share] = made[weight] / (made[weight] + others)
+    return made
 
 
 def unit_line(card: Scorecard) -> str:
@@ -250,7 +259,7 @@ def plan_lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
         "Segments": _list(plan.get("segments")),
         "Worth shipping for": change(_first(plan.get("primary")), plan.get("minimum_effect")) or "",
         "Error rates": f"alpha {plan.get('alpha', 0.05):g}, power {plan.get('power', 0.8):.0%}",
-        "Planned users": f"{plan['n_users']:,}" if plan.get("n_users") else "from the data so far",
+        "Planned users": f"{plan['n_users']:,}" if plan.get("n_users") else "not planned to a size",
         "At least": f"{plan.get('min_users_per_arm', 0)} users a variant",
     }
     return [(name, words) for name, words in said.items() if words]
