@@ -21,15 +21,15 @@ from organism.store.unit_sums import Answer, Roll, Sums, moments_of, roll_up, su
 
 __all__ = ["Scan", "scan", "scan_quantiles"]
 
-SAMPLE = 5000
+SAMPLE = 2000
 MAX_VARIANTS = 200
 MAX_VALUES = 300
 # Several segments are grouped together and added up afterwards while their values make no more cells than this.
 MAX_CELLS = 2000
 # Squares that sum to this many times the centered ones have lost six of their fifteen digits.
 MAX_LOSS = 1e6
-# A mean this many standard deviations from 0 is worth a subtraction.
-WORTH_A_PIVOT = 3.0
+# Nearer 0 than this many standard deviations a mean costs sums of squares at most three of their fifteen digits.
+WORTH_A_PIVOT = 30.0
 
 Cell = tuple[str, str, str | None, str | None]
 Group = tuple[str, str | None, str | None]

@@ -11,6 +11,8 @@ from organism.store.unit_sql import Query, Way
 
 Numbers = npt.NDArray[np.float64]
 EXACT = 2.0**53
+# A standard deviation below this part of the mean is rounding.
+LAST_DIGITS = 2.0**-50
 
 
 class Answer(NamedTuple):
@@ -95,6 +97,12 @@ def roll_up(answer: Answer, segment: str | None, set_place: int, place: int | No
 
 def moments_of(roll: Roll, sums: Sums) -> list[Moments]:
     """Chan's merge of all cells of each group at once: their products, and n times the cells' distances squared."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        n, mean, cross = _merged(roll, sums)
+    return [frozen(*one) for one in zip(n, mean, cross, strict=True)]
+
+
+def _merged(roll: Roll, sums: Sums) -> tuple[Numbers, Numbers, Numbers]:
     n = roll.sum(sums.n)
     whole = n[roll.groups]
     share = np.divide(sums.n[roll.rows], whole, out=np.zeros(len(roll.rows)), where=whole > 0)
@@ -108,7 +116,12 @@ def moments_of(roll: Roll, sums: Sums) -> list[Moments]:
     delta = away - shift[roll.groups]
     cross = roll.sum(sums.cross)
     np.add.at(cross, roll.groups, sums.n[roll.rows, None, None] * delta[:, :, None] * delta[:, None, :])
-    return [frozen(*one) for one in zip(n, nearest + shift, cross, strict=True)]
+    mean = nearest + shift
+    # Cells of one constant may differ in the last digit of their means: that is no spread.
+    rounding = np.diagonal(cross, axis1=1, axis2=2) <= n[:, None] * (LAST_DIGITS * mean) ** 2
+    cross[rounding] = 0.0
+    cross.transpose(0, 2, 1)[rounding] = 0.0
+    return n, mean, cross
 
 
 def frozen(n: float, mean: Sequence[float] | Numbers, cross: Numbers) -> Moments:
