@@ -1,16 +1,14 @@
 """Does an effect wear off, or grow, as users get used to it? By time since each user's own first exposure. Pure."""
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from organism.experiment.scorecard import Novelty, NoveltyDay
-from organism.records import Moments
-from organism.stats.compare import Estimate, difference, ratio_of_sums
-from organism.stats.moments import combine
-from organism.store.experiment_days import Periods
+from organism.stats.compare import Estimate, difference
+from organism.store.experiment_days import PeriodPart, Periods
 
 FEWEST_USERS = 2
+Numbers = npt.NDArray[np.float64]
 
 
 def read_novelty(periods: Periods | None, control: str, treatment: str, alpha: float) -> Novelty | None:
@@ -20,60 +18,47 @@ def read_novelty(periods: Periods | None, control: str, treatment: str, alpha: f
     arms' denominators. Its variance is of the users' linearized sums over all periods, so that it holds although the
     same users stand in many of them (delta method, clustered by user).
     """
-    if periods is None or not {control, treatment} <= periods.moments.keys():
+    parts = {part.variant: part for part in periods.parts} if periods else {}
+    if periods is None or control not in parts or treatment not in parts:
         return None
-    arms = [periods.moments[name] for name in (control, treatment)]
-    n_users = [periods.n_users.get(name, (0,) * (len(arms[0].mean) // 2)) for name in (control, treatment)]
-    days = tuple(
-        _day(arms, period, periods.days, (n_users[0][period], n_users[1][period]), alpha)
-        for period in range(len(arms[0].mean) // 2)
-    )
-    used = [k for k in range(len(days)) if min(n_users[0][k], n_users[1][k]) >= FEWEST_USERS]
+    arms = [parts[control], parts[treatment]]
+    n_periods = len(arms[0].ratios)
+    days = tuple(_day(arms, period, periods.days, alpha) for period in range(n_periods))
+    used = [k for k, day in enumerate(days) if day.effect is not None]
     if len(used) < 2:
         return Novelty(days, None, None, None, None, "One period of use so far: no trend can be told from it.")
     weights = _weights(arms, used, periods.days)
-    slopes = [_slope(arm, used, weights) for arm in arms]
+    slopes = [_line(arm, used, weights) for arm in arms]
     found = difference(slopes[0], slopes[1], 1 - alpha)
-    return Novelty(
-        days,
-        found.effect,
-        found.ci_low,
-        found.ci_high,
-        found.p_value,
-        _sentence(found.effect, found.p_value, days, alpha),
-    )
+    words = _sentence(found.effect, found.p_value, days, alpha)
+    return Novelty(days, found.effect, found.ci_low, found.ci_high, found.p_value, words)
 
 
-def _day(arms: list[Moments], period: int, days: int, n_users: tuple[int, int], alpha: float) -> NoveltyDay:
-    control, treatment = (ratio_of_sums(arm, 2 * period, 2 * period + 1) for arm in arms)
+def _day(arms: list[PeriodPart], period: int, days: int, alpha: float) -> NoveltyDay:
+    n_users = (arms[0].n_users[period], arms[1].n_users[period])
     if min(n_users) < FEWEST_USERS:
         return NoveltyDay(period * days, None, None, None, *n_users)
+    control, treatment = (_line(arm, [period], np.ones(1)) for arm in arms)
     found = difference(control, treatment, 1 - alpha)
     return NoveltyDay(period * days, found.effect, found.ci_low, found.ci_high, *n_users)
 
 
-def _weights(arms: list[Moments], used: list[int], days: int) -> np.ndarray:
+def _weights(arms: list[PeriodPart], used: list[int], days: int) -> Numbers:
     """What each used period's effect counts in the slope, so that slope = weights · effects, a day."""
-    totals = np.array([[arm.n * arm.mean[2 * k + 1] for k in used] for arm in arms])
+    totals = np.array([[arm.totals[k] for k in used] for arm in arms])
     weight = totals.prod(axis=0) / totals.sum(axis=0)
     at = (np.array(used) + 0.5) * days
     centered = at - np.average(at, weights=weight)
-    slope: np.ndarray = weight * centered / (weight * centered**2).sum()
+    slope: Numbers = weight * centered / (weight * centered**2).sum()
     return slope
 
 
-def _slope(arm: Moments, used: list[int], weights: np.ndarray) -> Estimate:
-    """One arm's slope of its ratio over the periods, with its variance over users."""
-    row: Any = np.zeros(len(arm.mean))
-    value = 0.0
-    for k, weight in zip(used, weights.tolist(), strict=True):
-        ratio = arm.mean[2 * k] / arm.mean[2 * k + 1]
-        value += weight * ratio
-        row[2 * k] = weight / arm.mean[2 * k + 1]
-        row[2 * k + 1] = -weight * ratio / arm.mean[2 * k + 1]
-    residuals = combine(arm, [row])
-    variance = residuals.cross[0][0] / (arm.n - 1) / arm.n if arm.n > 1 else None
-    return Estimate(value, variance, arm.n)
+def _line(arm: PeriodPart, used: list[int], weights: Numbers) -> Estimate:
+    """A weighted sum of one arm's ratios over periods, with its variance over users."""
+    value = sum(weight * (arm.ratios[k] or 0.0) for k, weight in zip(used, weights.tolist(), strict=True))
+    scale = weights / np.array([arm.totals[k] for k in used])
+    spread = float(scale @ np.array(arm.residuals)[np.ix_(used, used)] @ scale)
+    return Estimate(value, spread * arm.n / (arm.n - 1) if arm.n > 1 else None, arm.n)
 
 
 def _sentence(slope: float | None, p_value: float | None, days: tuple[NoveltyDay, ...], alpha: float) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 from organism.records import Moments
 from organism.store.database import Cursor
 from organism.store.experiment_tables import Ask
-from organism.store.unit_scan import scan
 
 MAX_PERIODS = 14
 """Into how many periods since exposure an effect is cut at most."""
@@ -34,16 +33,26 @@ class DayPart(NamedTuple):
     moments: Moments
 
 
-class Periods(NamedTuple):
-    """The metric by time since a user's first exposure, in periods of `days` days.
+class PeriodPart(NamedTuple):
+    """One variant over the periods since its users' first exposure: all of them, and by period those who did something.
 
-    Moments by variant over its users: numerator and denominator of every period, 0 where the user did nothing.
-    `n_users` are those who did something, by variant a number a period.
+    `totals` are the sums of the denominator, `ratios` the metric (None without any), and `residuals` the sums over
+    users of e_k · e_l, e = numerator − ratio · denominator within a period: what the delta method needs of them.
     """
 
+    variant: str
+    n: int
+    n_users: tuple[int, ...]
+    totals: tuple[float, ...]
+    ratios: tuple[float | None, ...]
+    residuals: tuple[tuple[float, ...], ...]
+
+
+class Periods(NamedTuple):
+    """The metric by time since a user's first exposure, in periods of `days` days."""
+
     days: int
-    moments: dict[str, Moments]
-    n_users: dict[str, tuple[int, ...]]
+    parts: tuple[PeriodPart, ...]
 
 
 def read_looks(cursor: Cursor, variants: Sequence[str]) -> tuple[Look, ...]:
@@ -52,8 +61,7 @@ def read_looks(cursor: Cursor, variants: Sequence[str]) -> tuple[Look, ...]:
         "SELECT first_at::DATE::TIMESTAMP, variant, count(*) FROM experiment_users WHERE NOT strayed GROUP BY ALL"
     ).fetchall()
     did = cursor.execute(
-        "SELECT r.occurred_at::DATE::TIMESTAMP, u.variant, count(*) FROM experiment_rows r "
-        "JOIN experiment_users u USING (unit) WHERE NOT u.strayed GROUP BY ALL"
+        "SELECT occurred_at::DATE::TIMESTAMP, variant, count(*) FROM experiment_served GROUP BY ALL"
     ).fetchall()
     counts = [{(day, variant): int(n) for day, variant, n in rows} for rows in (came, did)]
     totals = [dict.fromkeys(variants, 0), dict.fromkeys(variants, 0)]
@@ -83,18 +91,16 @@ def read_days(cursor: Cursor, ask: Ask) -> tuple[DayPart, ...]:
     rows = cursor.execute(
         f"""
         WITH daily AS (
-            SELECT u.unit, u.variant, r.occurred_at::DATE::TIMESTAMP AS day,
-                sum(r.n{i} * u.weight) AS y0, sum(r.d{i} * u.weight) AS y1
-            FROM experiment_rows r JOIN experiment_users u USING (unit)
-            WHERE NOT u.strayed AND r.d{i} IS NOT NULL GROUP BY ALL
+            SELECT id, any_value(variant) AS variant, occurred_at::DATE AS day, sum(n{i}) AS y0, sum(d{i}) AS y1
+            FROM experiment_served WHERE d{i} IS NOT NULL GROUP BY id, occurred_at::DATE
         ), running AS (
-            SELECT unit, variant, day, y0, y1, sum(y0) OVER so_far AS x0, sum(y1) OVER so_far AS x1,
+            SELECT id, variant, day, y0, y1, sum(y0) OVER so_far AS x0, sum(y1) OVER so_far AS x1,
                 row_number() OVER so_far = 1 AS is_new
-            FROM daily WINDOW so_far AS (PARTITION BY unit ORDER BY day)
+            FROM daily WINDOW so_far AS (PARTITION BY id ORDER BY day)
         )
-        SELECT day, running.variant, count(*) FILTER (is_new), {_changes(pivots)}
-        FROM running JOIN (SELECT unit{past} FROM experiment_units) USING (unit)
-        GROUP BY ALL ORDER BY day
+        SELECT day::TIMESTAMP, variant, count(*) FILTER (is_new), {_changes(pivots)}
+        FROM running JOIN (SELECT id{past} FROM experiment_units) USING (id)
+        GROUP BY ALL ORDER BY 1
         """
     ).fetchall()
     return _added_up(rows, pivots)
@@ -139,29 +145,41 @@ def read_periods(cursor: Cursor, ask: Ask) -> Periods | None:
     if ask.place is None:
         return None
     i = ask.place
-    rows = f"""
-        SELECT r.unit, u.variant, u.weight, r.n{i} AS num, r.d{i} AS den,
-            greatest((epoch(r.occurred_at) - epoch(u.first_at)) // 86400, 0)::INTEGER AS day
-        FROM experiment_rows r JOIN experiment_users u USING (unit) WHERE NOT u.strayed AND r.d{i} IS NOT NULL"""
-    (last,) = cursor.execute(f"SELECT max(day) FROM ({rows})").fetchall()[0]
+    (last,) = cursor.execute(f"SELECT max(day) FROM experiment_served WHERE d{i} IS NOT NULL").fetchall()[0]
     if last is None:
         return None
     days = last // MAX_PERIODS + 1
+    cursor.execute(f"""
+        CREATE OR REPLACE TEMP TABLE experiment_periods AS
+        WITH told AS (
+            SELECT id, any_value(variant) AS variant, day // {days} AS period, sum(n{i}) AS num, sum(d{i}) AS den
+            FROM experiment_served WHERE d{i} IS NOT NULL GROUP BY id, day // {days}
+        ), whole AS (
+            SELECT variant, period, sum(den) AS total, sum(num) / sum(den) AS ratio FROM told GROUP BY ALL
+        )
+        SELECT id, variant, period, total, ratio, num - ratio * den AS residual
+        FROM told JOIN whole USING (variant, period)
+    """)
+    periods = cursor.execute(
+        "SELECT variant, period, count(*), any_value(total), any_value(ratio) FROM experiment_periods GROUP BY ALL"
+    ).fetchall()
+    products = cursor.execute(
+        "SELECT a.variant, a.period, b.period, sum(a.residual * b.residual) FROM experiment_periods a "
+        "JOIN experiment_periods b ON a.id = b.id AND a.period <= b.period GROUP BY ALL"
+    ).fetchall()
+    users = cursor.execute("SELECT variant, count(DISTINCT id) FROM experiment_periods GROUP BY ALL").fetchall()
     n = last // days + 1
-    sums = ", ".join(
-        f"coalesce(sum({column} * weight) FILTER (day // {days} = {period}), 0.0) AS {column}{period}"
-        for period in range(n)
-        for column in ("num", "den")
-    )
-    cursor.execute(
-        f"CREATE OR REPLACE TEMP TABLE experiment_periods AS SELECT unit, variant, {sums} FROM ({rows}) GROUP BY ALL"
-    )
-    columns = tuple(f"{column}{period}" for period in range(n) for column in ("num", "den"))
-    found = scan(cursor, "SELECT * FROM experiment_periods", variant="variant", metrics={"periods": columns})
-    active = ", ".join(f"count(*) FILTER (den{period} > 0)" for period in range(n))
-    counts = cursor.execute(f"SELECT variant, {active} FROM experiment_periods GROUP BY ALL").fetchall()
-    return Periods(
-        days,
-        {variant: moments for (_, variant, _, _), moments in sorted(found.cells.items(), key=str)},
-        {variant: tuple(numbers) for variant, *numbers in sorted(counts)},
-    )
+    return Periods(days, tuple(_period_part(name, int(count), n, periods, products) for name, count in sorted(users)))
+
+
+def _period_part(
+    variant: str, n_users: int, n: int, periods: Sequence[tuple[Any, ...]], products: Sequence[tuple[Any, ...]]
+) -> PeriodPart:
+    counts, totals, ratios = [0] * n, [0.0] * n, [None] * n
+    for _, period, *found in (row for row in periods if row[0] == variant):
+        counts[period], totals[period], ratios[period] = found
+    cross = np.zeros((n, n))
+    for _, k, m, product in (row for row in products if row[0] == variant):
+        cross[k, m] = cross[m, k] = product
+    residuals = tuple(tuple(row) for row in cross.tolist())
+    return PeriodPart(variant, n_users, tuple(counts), tuple(totals), tuple(ratios), residuals)

@@ -1,4 +1,4 @@
-"""Three temporary tables from which all of an experiment's sums are read: its interactions, its users, its units.
+"""Temporary tables from which all of an experiment's sums are read: its interactions, its users, its units.
 
 The unit is the user who was really served, with the variant of the assignment (without one, of what was served).
 Users who met two variants, or another one than they were assigned, are in the table of users, and in no unit.
@@ -69,12 +69,17 @@ def utility_columns(store: Store, loop_id: str, design: RewardDesign) -> list[st
 
 
 def make_tables(cursor: Cursor, experiment: Experiment, ask: Ask) -> str:
-    """Make experiment_rows, experiment_users and experiment_units; returns their SQL, with what was bound to it."""
+    """Make the temporary tables; returns their SQL, with what was bound to it.
+
+    experiment_rows: the interactions that a variant served. experiment_users: who was served, with a number.
+    experiment_served: the rows of the users who count. experiment_units: a row a user who counts.
+    """
     names, is_adaptive = [variant.name for variant in experiment.variants], experiment.policy == ADAPTIVE
     asked: list[tuple[str, str, list[Any]]] = [
         ("experiment_rows", _rows_sql(ask), [experiment.experiment_id, names]),
         ("experiment_users", _users_sql(is_adaptive), [experiment.experiment_id, names]),
-        ("experiment_units", _units_sql(ask, is_adaptive), _bounds(experiment) if ask.covariates else []),
+        ("experiment_served", _served_sql(ask, is_adaptive), []),
+        ("experiment_units", _units_sql(ask), _bounds(experiment) if ask.covariates else []),
     ]
     said = []
     for name, sql, parameters in asked:
@@ -82,7 +87,7 @@ def make_tables(cursor: Cursor, experiment: Experiment, ask: Ask) -> str:
         bound = ", ".join(
             f"${n} = {value if isinstance(value, list) else str(value)!r}" for n, value in enumerate(parameters, 1)
         )
-        said.append(f"{'-- ' + bound + chr(10) if bound else ''}CREATE TEMP TABLE {name} AS\n{sql.strip()};")
+        said.append(f"{'-- ' + bound + chr(10) if bound else ''}CREATE TEMP TABLE {name} AS\n{sql};")
     return "\n\n".join(said)
 
 
@@ -92,7 +97,7 @@ def _bounds(experiment: Experiment) -> list[Any]:
 
 
 def _rows_sql(ask: Ask) -> str:
-    """The interactions that a variant of the experiment served: unit, variant, time, region, metrics, utilities."""
+    """Unit, variant, time, region, each metric's numerator and denominator, quantiles' values, utilities."""
     columns = []
     for i, (num, den) in enumerate(ask.metrics.values()):
         there = _there(num, den)
@@ -101,12 +106,9 @@ def _rows_sql(ask: Ask) -> str:
     for i, (column, _) in enumerate(ask.quantiles.values()):
         columns.append(f"CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS v{i}")
     columns += [f"{utility} AS u{i}" for i, utility in enumerate(ask.utilities)]
-    known = " AND ".join(f"u{i} IS NOT NULL" for i in range(len(ask.utilities)))
-    asked = ",\n  ".join(
-        [f"{UNIT} AS unit", "interaction_id", "variant_id AS variant", "occurred_at", "region", *columns]
-    )
-    inner = f"SELECT {asked}\nFROM signals WHERE experiment_id = $1 AND list_contains($2::VARCHAR[], variant_id)"
-    return f"SELECT *, {known} AS is_scored FROM (\n{inner}\n)" if known else inner
+    own = (f"{UNIT} AS unit", "interaction_id", "variant_id AS variant", "occurred_at", "region")
+    asked = ",\n  ".join([*own, *columns])
+    return f"SELECT {asked}\nFROM signals WHERE experiment_id = $1 AND list_contains($2::VARCHAR[], variant_id)"
 
 
 def _there(num: str, den: str) -> str:
@@ -121,43 +123,57 @@ def _users_sql(is_adaptive: bool) -> str:
     that is not on record.
     """
     weight = "1.0 / any_value(a.probability)" if is_adaptive else "1.0::DOUBLE"
-    return f"""
-        SELECT m.unit, coalesce(any_value(a.variant_id), min(m.variant)) AS variant, min(m.at) AS first_at,
-            {weight} AS weight,
-            count(DISTINCT m.variant) > 1 OR coalesce(min(m.variant) <> any_value(a.variant_id), false) AS strayed
-        FROM (
-            SELECT unit, variant, occurred_at AS at FROM experiment_rows
-            UNION ALL SELECT user_key, variant_id, exposed_at FROM exposures WHERE experiment_id = $1
-        ) m LEFT JOIN assignments a ON a.experiment_id = $1 AND a.user_key = m.unit
-        WHERE list_contains($2::VARCHAR[], m.variant) GROUP BY m.unit"""
+    return f"""SELECT row_number() OVER () AS id, * FROM (
+  SELECT m.unit, coalesce(any_value(a.variant_id), min(m.variant)) AS variant, min(m.at) AS first_at,
+    {weight} AS weight,
+    min(m.variant) <> max(m.variant) OR coalesce(min(m.variant) <> any_value(a.variant_id), false) AS strayed
+  FROM (
+    SELECT unit, variant, occurred_at AS at FROM experiment_rows
+    UNION ALL SELECT user_key, variant_id, exposed_at FROM exposures
+      WHERE experiment_id = $1 AND list_contains($2::VARCHAR[], variant_id)
+  ) m LEFT JOIN assignments a ON a.experiment_id = $1 AND a.user_key = m.unit
+  GROUP BY m.unit
+)"""
 
 
-def _units_sql(ask: Ask, is_adaptive: bool) -> str:
-    """A row a user who counts: metric sums (NULL without any), the past (0 without any), utilities, segments."""
+def _served_sql(ask: Ask, is_adaptive: bool) -> str:
+    """The rows of the users who count, with the days since each one's first exposure; weighed where shares moved."""
     weight = " * u.weight" if is_adaptive else ""
-    own = [name for i in range(len(ask.metrics)) for name in (f"n{i}", f"d{i}")]
-    utilities = [f"u{i}" for i in range(len(ask.utilities))]
-    sums = [f", sum({name}) AS {name}" for name in own]
-    if utilities:
-        sums += [f", sum({name}) FILTER (is_scored) AS {name}" for name in utilities]
-        sums.append(", nullif(count(*) FILTER (is_scored), 0)::DOUBLE AS u_rows")
-        utilities.append("u_rows")
-    kept = [f", s.{name}{weight} AS {name}" for name in own + utilities]
-    kept += [f", coalesce(p.{name}, 0){weight} AS {name}" for name in ask.past]
-    kept += [f", w.s{i} AS s{i}" for i in range(len(ask.segments))]
+    own = [f"r.{kind}{i}{weight} AS {kind}{i}" for i in range(len(ask.metrics)) for kind in ("n", "d")]
+    own += [f"r.v{i}" for i in range(len(ask.quantiles))]
+    own += [f"r.u{i}{weight} AS u{i}" for i in range(len(ask.utilities))]
+    if ask.utilities:
+        scored = " AND ".join(f"r.u{i} IS NOT NULL" for i in range(len(ask.utilities)))
+        own.append(f"CASE WHEN {scored} THEN 1.0{weight} END AS scored")
+    return f"""SELECT u.id, u.variant, r.interaction_id, r.occurred_at, r.region,
+  greatest((epoch_us(r.occurred_at) - epoch_us(u.first_at)) // 86400000000, 0) AS day
+  {"".join(f", {column}" for column in own)}
+FROM experiment_rows r JOIN experiment_users u USING (unit) WHERE NOT u.strayed"""
+
+
+def _units_sql(ask: Ask) -> str:
+    """A row a user who counts: metric sums (NULL without any), the past (0 without any), utilities, segments."""
+    sums = [f"sum({kind}{i}) AS {kind}{i}" for i in range(len(ask.metrics)) for kind in ("n", "d")]
+    sums += [f"sum(u{i}) FILTER (scored IS NOT NULL) AS u{i}" for i in range(len(ask.utilities))]
+    if ask.utilities:
+        sums.append("sum(scored) AS u_rows")
+    kept = ["s.* EXCLUDE (id, n_rows)"] if sums else []
+    kept += [f"coalesce(p.{name}, 0) * u.weight AS {name}" for name in ask.past]
+    kept += [f"w.s{i}" for i in range(len(ask.segments))]
     joins = ""
     if ask.covariates:
-        joins += f"\n        LEFT JOIN ({_past_sql(ask)}) p USING (unit)"
+        joins += f"\nLEFT JOIN ({_past_sql(ask)}) p USING (id)"
     if ask.segments:
-        joins += f"\n        LEFT JOIN ({_segments_sql(ask.segments)}) w USING (unit)"
-    return f"""
-        SELECT u.unit, u.variant, coalesce(s.n_rows, 0) AS n_rows, {"p.unit IS NOT NULL" if ask.covariates else "false"}
-            AS has_past{"".join(kept)}
-        FROM experiment_users u
-        LEFT JOIN (
-            SELECT unit, count(*) AS n_rows{"".join(sums)} FROM experiment_rows GROUP BY unit
-        ) s USING (unit){joins}
-        WHERE NOT u.strayed"""
+        joins += f"\nLEFT JOIN ({_segments_sql(ask.segments)}) w USING (id)"
+    has_past = "p.id IS NOT NULL" if ask.covariates else "false"
+    return f"""SELECT u.id, u.variant, coalesce(s.n_rows, 0) AS n_rows, {has_past} AS has_past
+  {"".join(f", {column}" for column in kept)}
+FROM experiment_users u
+LEFT JOIN (
+  SELECT id, count(*) AS n_rows{"".join(f", {one}" for one in sums)}
+  FROM experiment_served GROUP BY id
+) s USING (id){joins}
+WHERE NOT u.strayed"""
 
 
 def _past_sql(ask: Ask) -> str:
@@ -166,20 +182,24 @@ def _past_sql(ask: Ask) -> str:
     for i, (num, den) in enumerate(ask.covariates.values()):
         there = _there(num, den)
         sums.append(f"sum({num}) FILTER ({there}) AS p{i}, sum({den}) FILTER ({there}) AS q{i}")
-    return (
-        f"SELECT user_key AS unit, {', '.join(sums)} FROM signals WHERE loop_id = $1 AND occurred_at < $2::TIMESTAMP "
-        "AND occurred_at >= $3::TIMESTAMP AND user_key IN (SELECT unit FROM experiment_users) GROUP BY 1"
-    )
+    return f"""
+  SELECT e.id, {", ".join(sums)}
+  FROM signals JOIN (SELECT id, unit FROM experiment_users) e ON user_key = e.unit
+  WHERE loop_id = $1 AND occurred_at < $2::TIMESTAMP AND occurred_at >= $3::TIMESTAMP GROUP BY e.id
+"""
 
 
 def _segments_sql(segments: Sequence[str]) -> str:
-    """Each user's segments as they were at the first interaction of the experiment."""
-    columns = ", ".join(
-        f"arg_min({'r.region' if name == 'region' else _word(name)}, r.occurred_at) AS s{i}"
-        for i, name in enumerate(segments)
-    )
-    joined = " JOIN interactions i USING (interaction_id)" if any(name != "region" for name in segments) else ""
-    return f"SELECT r.unit, {columns} FROM experiment_rows r{joined} GROUP BY r.unit"
+    """Each user's segments as they were at the first interaction of the experiment; its first known region."""
+    words = [f"any_value({_word(name)}) AS s{i}" for i, name in enumerate(segments) if name != "region"]
+    region = [f"any_value(f.region) AS s{i}" for i, name in enumerate(segments) if name == "region"]
+    joined = "JOIN interactions i ON i.interaction_id = f.first_id" if words else ""
+    return f"""
+  SELECT f.id, {", ".join(region + words)} FROM (
+    SELECT id, arg_min(interaction_id, occurred_at) AS first_id, arg_min(region, occurred_at) AS region
+    FROM experiment_served GROUP BY id
+  ) f {joined} GROUP BY f.id
+"""
 
 
 def _word(name: str) -> str:

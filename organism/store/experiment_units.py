@@ -181,15 +181,12 @@ def _segment_parts(sliced: Scan | None) -> tuple[SegmentPart, ...]:
 def _quantiles(cursor: Cursor, ask: Ask) -> dict[str, dict[str, QuantileParts]]:
     found = {}
     for i, (name, (_, probability)) in enumerate(ask.quantiles.items()):
-        rows = (
-            f"SELECT r.unit, u.variant, r.v{i} FROM experiment_rows r JOIN experiment_users u USING (unit) "
-            f"WHERE NOT u.strayed AND r.v{i} IS NOT NULL"
-        )
+        rows = f"SELECT id, variant, v{i} FROM experiment_served WHERE v{i} IS NOT NULL"
         found[name] = scan_quantiles(
             cursor,
             rows,
             variant="variant",
-            unit="unit",
+            unit="id",
             value=f"v{i}",
             probability=probability,
             reach=partial(quantile_reach, probability=probability),
@@ -201,8 +198,6 @@ def _requests(cursor: Cursor, ask: Ask) -> dict[str, Moments]:
     """The first primary metric over single interactions: for showing what a test over them gets wrong."""
     if ask.place is None:
         return {}
-    rows = (
-        f"SELECT u.variant, r.n{ask.place} AS num, r.d{ask.place} AS den FROM experiment_rows r "
-        f"JOIN experiment_users u USING (unit) WHERE NOT u.strayed AND r.d{ask.place} IS NOT NULL"
-    )
-    return _by_metric(scan(cursor, rows, variant="variant", metrics={"requests": ("num", "den")})).get("requests", {})
+    num, den = f"n{ask.place}", f"d{ask.place}"
+    rows = f"SELECT variant, {num}, {den} FROM experiment_served WHERE {den} IS NOT NULL"
+    return _by_metric(scan(cursor, rows, variant="variant", metrics={"requests": (num, den)})).get("requests", {})
