@@ -17,6 +17,8 @@ from organism.stats.quantile import quantile_estimate
 
 SPANS = (7, 14, 28, 56)
 FEW_USERS = 10
+MOST_REDUCTION = 0.99
+"""A past that explains everything is no promise to plan on."""
 
 
 class Spread(NamedTuple):
@@ -67,7 +69,8 @@ def spread_of(users: Moments) -> Spread | None:
     n_covariates = len(users.mean) // 2 - 1
     reduction = adjust([users], 2, ratio_covariates=n_covariates).variance_reduction if n_covariates else None
     if reduction is not None and found.n > n_covariates + 1:
-        reduction = max(1 - (1 - reduction) * (found.n - 1) / (found.n - n_covariates - 1), 0.0)
+        corrected = 1 - (1 - reduction) * (found.n - 1) / (found.n - n_covariates - 1)
+        reduction = min(max(corrected, 0.0), MOST_REDUCTION)
     return Spread(found.value, found.variance * found.n, found.n, reduction)
 
 

@@ -46,7 +46,7 @@ class Plan:
 
     def plain(self) -> dict[str, Any]:
         """As JSON-ready data."""
-        return asdict(self)
+        return {**asdict(self), "guardrails": [guard._asdict() for guard in self.guardrails]}
 
 
 def plan_of(plain: Mapping[str, Any]) -> Plan:
