@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, ttest_rel
 
@@ -190,6 +190,7 @@ def test_where_every_user_saw_both_once_it_is_scipys_paired_test():
     assert (found.ci_low, found.ci_high) == pytest.approx(tuple(peer.confidence_interval()), rel=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(-0.99, 0.99), st.floats(1, 20), st.floats(-20, 20), st.floats(0.1, 3))
 def test_fieller_with_a_covariance_holds_the_ratios_that_its_test_does_not_reject(correlation, c, t, q):
     control, treatment = Estimate(c, 0.09, 30), Estimate(t, 0.25, 30)
@@ -205,6 +206,7 @@ def test_fieller_with_a_covariance_holds_the_ratios_that_its_test_does_not_rejec
 samples = st.lists(st.floats(-50, 50, allow_subnormal=False), min_size=2, max_size=30)
 
 
+@settings(deadline=None)
 @given(samples, samples)
 def test_swapping_the_arms_flips_the_signs(a, b):
     one, other = difference(mean_of(column(a)), mean_of(column(b))), difference(mean_of(column(b)), mean_of(column(a)))
@@ -214,6 +216,7 @@ def test_swapping_the_arms_flips_the_signs(a, b):
         assert (one.ci_low, one.ci_high) == pytest.approx((-other.ci_high, -other.ci_low))
 
 
+@settings(deadline=None)
 @given(samples, samples, st.sampled_from([0.8, 0.95, 0.99]))
 def test_p_interval_and_fieller_never_contradict(a, b, level):
     found = difference(mean_of(column(a)), mean_of(column(b)), level)
@@ -224,6 +227,7 @@ def test_p_interval_and_fieller_never_contradict(a, b, level):
         assert (found.relative_low > 0 or found.relative_high < 0) == excludes
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_constant_of_1e8_changes_nothing(seed):
     rng = np.random.default_rng(seed)
@@ -235,6 +239,7 @@ def test_a_constant_of_1e8_changes_nothing(seed):
     assert moved.ci_high - moved.ci_low == pytest.approx(plain.ci_high - plain.ci_low, rel=1e-6)
 
 
+@settings(deadline=None)
 @given(samples, samples, st.sampled_from([-4.0, 1e-3, 250.0]))
 def test_scaling_a_metric_scales_the_effect_and_the_interval(a, b, scale):
     plain = difference(mean_of(column(a)), mean_of(column(b)))
@@ -303,6 +308,7 @@ def test_one_arms_interval_is_students():
     assert interval(Estimate(0.5, 0.01, 10)).high < inf
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 50)), min_size=1, max_size=6), min_size=2, max_size=8)
 )

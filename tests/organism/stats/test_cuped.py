@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from organism.records import Moments
@@ -175,6 +175,7 @@ def test_columns_that_do_not_fit_are_refused():
         adjust([empty(3), empty(3)], 2, ratio_covariates=1)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500))
 def test_swapping_the_arms_flips_the_signs(seed):
     a, b = (moments(arm) for arm in simulated(seed))
@@ -184,6 +185,7 @@ def test_swapping_the_arms_flips_the_signs(seed):
     assert one.p_value == pytest.approx(other.p_value, rel=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.sampled_from([-3.0, 1e-3, 40.0]), st.sampled_from([-2.0, 1e4]))
 def test_scaling_the_metric_scales_the_effect_and_scaling_the_covariate_changes_nothing(seed, scale, other_scale):
     control, treatment = simulated(seed)
@@ -195,6 +197,7 @@ def test_scaling_the_metric_scales_the_effect_and_scaling_the_covariate_changes_
     )
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500))
 def test_a_constant_of_1e8_on_metric_and_covariate_changes_nothing(seed):
     control, treatment = simulated(seed)
@@ -204,6 +207,7 @@ def test_a_constant_of_1e8_on_metric_and_covariate_changes_nothing(seed):
     assert moved.p_value == pytest.approx(plain.p_value, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500))
 def test_an_unrelated_covariate_moves_the_effect_little_and_never_widens_much(seed):
     control, treatment = simulated(seed, slope=0.0)
@@ -214,6 +218,7 @@ def test_an_unrelated_covariate_moves_the_effect_little_and_never_widens_much(se
     assert found.ci_high - found.ci_low < 1.01 * width
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500))
 def test_p_interval_and_relative_interval_never_contradict(seed):
     found = compared(adjust([moments(arm) for arm in simulated(seed, n=60, effect=0.5)], 1))

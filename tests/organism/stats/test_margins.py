@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -81,6 +81,7 @@ values = st.floats(0.5, 20)
 variances = st.floats(1e-4, 2.0)
 
 
+@settings(deadline=None)
 @given(
     values, values, variances, variances, st.floats(0.01, 0.9), st.sampled_from([-1, 1]), st.booleans(), st.booleans()
 )
@@ -95,6 +96,7 @@ def test_p_is_below_alpha_exactly_when_the_bound_is_inside_the_margin(
     assert found.holds == (found.p_value <= 0.05)
 
 
+@settings(deadline=None)
 @given(values, values, variances, variances)
 def test_equivalence_holds_exactly_when_the_interval_at_90_percent_lies_between_the_margins(c, t, var_c, var_t):
     arms = Estimate(c, var_c, 30), Estimate(t, var_t, 40)
@@ -104,6 +106,7 @@ def test_equivalence_holds_exactly_when_the_interval_at_90_percent_lies_between_
     assert found.holds == (interval.ci_low > -1.0 and interval.ci_high < 2.0)
 
 
+@settings(deadline=None)
 @given(values, values, variances, variances, st.floats(0.01, 0.9), st.sampled_from([1e-3, 40.0]))
 def test_a_relative_margin_does_not_depend_on_the_unit(c, t, var_c, var_t, margin, scale):
     plain = non_inferior(Estimate(c, var_c, 30), Estimate(t, var_t, 40), margin, better=-1, is_relative=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
@@ -177,6 +177,7 @@ def test_more_successes_than_users_are_refused():
 counts = st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))).map(lambda c: Count(*c))
 
 
+@settings(deadline=None)
 @given(counts, counts)
 def test_swapping_the_arms_flips_the_signs(a, b):
     one, other = score_difference(a, b), score_difference(b, a)

@@ -4,7 +4,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from organism.stats.compare import difference
@@ -15,6 +15,7 @@ CASES = {
     case["id"]: case
     for case in json.loads((Path(__file__).parents[2] / "reference" / "experiment_cases.json").read_text())["cases"]
 }
+SQL = duckdb.connect()
 ARRAYS = CASES["trimmed_winsorized"]["inputs"]["arrays"]
 
 
@@ -75,17 +76,18 @@ def test_shares_that_leave_nothing_are_refused():
 numbers = st.lists(st.floats(-100, 100, allow_subnormal=False), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(numbers, st.sampled_from([0.0, 0.01, 0.1, 0.5]))
 def test_the_rank_gives_sql_the_same_cap(values, share):
     (cap,) = caps(np.array(values)[:, None], share)
-    with duckdb.connect() as connection:
-        found = connection.execute(
-            "SELECT v FROM unnest(?::DOUBLE[]) AS t(v) ORDER BY v LIMIT 1 OFFSET ?",
-            [values, cap_rank(len(values), share) - 1],
-        ).fetchall()
+    found = SQL.execute(
+        "SELECT v FROM unnest(?::DOUBLE[]) AS t(v) ORDER BY v LIMIT 1 OFFSET ?",
+        [values, cap_rank(len(values), share) - 1],
+    ).fetchall()
     assert found == [(cap.value,)]
 
 
+@settings(deadline=None)
 @given(numbers, st.sampled_from([0.0, 0.05, 0.3]))
 def test_at_most_the_share_is_capped_and_order_and_scale_are_kept(values, share):
     table = np.array(values)[:, None]
