@@ -143,9 +143,10 @@ def _reason(arms: Arms, control: str, treatment: str) -> str | None:
 
 def _known(arms: Arms, control: str, treatment: str) -> Comparison:
     """What can be said where the arms cannot be compared: each arm's value and units."""
-    pair = [_plain(arms.metric, arm) if (arm := arms.moments.get(name)) else None for name in (control, treatment)]
-    values = [estimate.value if estimate and isfinite(estimate.value) else None for estimate in pair]
-    n = [arm.n if (arm := arms.moments.get(name)) else 0 for name in (control, treatment)]
+    pair = [arms.moments.get(name) for name in (control, treatment)]
+    estimates = [_plain(arms.metric, arm) if arm and _is_finite(arm) else None for arm in pair]
+    values = [estimate.value if estimate else None for estimate in estimates]
+    n = [arm.n if arm else 0 for arm in pair]
     effect = values[1] - values[0] if values[0] is not None and values[1] is not None else None
     return Comparison(effect, None, None, None, None, None, None, n[0], n[1], values[0], values[1])
 

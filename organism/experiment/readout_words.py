@@ -64,18 +64,19 @@ def _variants(scan: Scan, srm: Srm, control: str, shares: Mapping[str, float] | 
     if shares and (unplanned := [name for name in names if name not in shares]):
         yield f"{_named(unplanned)} has units but no planned share, and is left out of the test of the split."
     if scan.n_without_variant:
-        yield f"{_units_of(scan.n_without_variant)} without a variant left out of everything."
+        yield f"{_units_have(scan.n_without_variant)} no variant: left out of everything."
 
 
 def _units(scan: Scan, metrics: Sequence[Metric]) -> Iterator[str]:
     for metric in metrics:
-        lacks = f"no {metric.name}" if not metric.covariates else f"no {metric.name} or none of its covariates"
-        yield from _left_out(scan, metric.name, scan.n_missing, f"with {lacks}")
-        yield from _left_out(scan, metric.name, scan.n_infinite, f"with an infinite value of {metric.name}")
+        lacks = f"no {metric.name}" if not metric.covariates else f"no {metric.name} or lack one of its covariates"
+        yield from _left_out(scan, metric.name, scan.n_missing, lacks)
+        yield from _left_out(scan, metric.name, scan.n_infinite, f"an infinite value of {metric.name}")
         negative = _by_variant(metric.name, scan.n_negative)
         if negative and metric.kind is MetricKind.RATIO:
+            n = sum(negative.values())
             yield (
-                f"{_sum(negative)} a denominator of {metric.name} below 0 ({_shown(negative)}), which a ratio of sums "
+                f"{_units_have(n)} a denominator of {metric.name} below 0 ({_shown(negative)}), which a ratio of sums "
                 "has no meaning for; look at where they come from."
             )
 
@@ -85,7 +86,7 @@ def _left_out(scan: Scan, metric: str, counts: Mapping[tuple[str, str], int], wh
     if found:
         whole = sum(scan.n_units[variant, None, None] for variant in scan.variants)
         n = sum(found.values())
-        yield f"{_units_of(n)} {what} left out of {metric}, of {whole:,} ({_shown(found)})."
+        yield f"{_units_have(n)} {what}: left out of {metric}, of {whole:,} units in all ({_shown(found)})."
 
 
 def _by_variant(metric: str, counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
@@ -111,13 +112,8 @@ def _shown(counts: Mapping[str, int]) -> str:
     return _named([f"{name} {n:,}" for name, n in counts.items()])
 
 
-def _sum(counts: Mapping[str, int]) -> str:
-    n = sum(counts.values())
+def _units_have(n: int) -> str:
     return "1 unit has" if n == 1 else f"{n:,} units have"
-
-
-def _units_of(n: int) -> str:
-    return "1 unit is" if n == 1 else f"{n:,} units are"
 
 
 def _named(names: Sequence[str]) -> str:
