@@ -42,8 +42,9 @@ At 60 users it is then 1.9 times as wide as an interval for one look, at 500 1.5
 class Settings(NamedTuple):
     """How an experiment is read: its plan, which interval counts, and at how many users the sequence is tightest.
 
-    `n_exposed` users were served in all; `pair_share` is the part of the planned traffic that the control and each
-    treatment make together.
+    `n_planned` users were agreed on before the start: a later version of the plan can raise that number, and neither
+    lower it nor be the first to name one, since it may have been chosen after a look. `n_exposed` users were served in
+    all; `pair_share` is the part of the planned traffic that the control and each treatment make together.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
     treatments: tuple[str, ...]
     kind: IntervalKind
     is_adaptive: bool
+    n_planned: int | None
     n_exposed: int
     pair_share: dict[str, float]
 
@@ -61,7 +63,7 @@ class Settings(NamedTuple):
 
     def tuning(self, treatment: str) -> float:
         """At how many users of both arms the sequence is tightest."""
-        return float(self.plan.n_users or DEFAULT_TUNING) * self.pair_share[treatment]
+        return float(self.n_planned or DEFAULT_TUNING) * self.pair_share[treatment]
 
 
 class Reading(NamedTuple):
@@ -97,7 +99,8 @@ def settings_of(evidence: Evidence) -> Settings:
     plan = plan_of(evidence.plans[-1].plan)
     n_exposed = sum(evidence.sums.n_users.values())
     is_adaptive = evidence.policy == ADAPTIVE
-    at_size = plan.n_users is not None and n_exposed >= plan.n_users and not is_adaptive
+    n_planned = _planned_users(evidence)
+    at_size = n_planned is not None and n_exposed >= n_planned and not is_adaptive
     control, *treatments = evidence.variants
     kind = IntervalKind.FIXED if at_size else IntervalKind.ALWAYS_VALID
     if is_adaptive and evidence.sums.n_unweighted > SHARE_IN_BOTH * n_exposed:
@@ -108,9 +111,15 @@ def settings_of(evidence: Evidence) -> Settings:
         treatments=tuple(variant.name for variant in treatments),
         kind=kind,
         is_adaptive=is_adaptive,
+        n_planned=n_planned,
         n_exposed=n_exposed,
         pair_share={variant.name: min(control.share + variant.share, 1.0) for variant in treatments},
     )
+
+
+def _planned_users(evidence: Evidence) -> int | None:
+    first, last = (plan_of(version.plan).n_users for version in (evidence.plans[0], evidence.plans[-1]))
+    return None if first is None else max(first, last or 0)
 
 
 def estimates(evidence: Evidence, metric: str, *, with_covariates: bool) -> tuple[dict[str, Estimate | None], str]:

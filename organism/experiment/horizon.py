@@ -1,11 +1,13 @@
 """How much longer: users and days at this loop's real rate, the power now, and whether a gain can still show. Pure."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from math import ceil
 from typing import NamedTuple
 
 from organism.experiment.analysis import Reading, Settings, gain_sign
 from organism.experiment.evidence import Evidence
+from organism.experiment.scorecard import Guardrail
 from organism.stats.power import conditional_power, more_users_needed, power_with_more
 
 WEEK = timedelta(days=7)
@@ -31,7 +33,7 @@ def read_horizon(evidence: Evidence, settings: Settings, headline: Reading) -> H
     )
     more = _more_users(settings, headline, n_comparisons)
     rate = users_per_day(evidence)
-    fraction = min(settings.n_exposed / plan.n_users, 1.0) if plan.n_users else None
+    fraction = min(settings.n_exposed / settings.n_planned, 1.0) if settings.n_planned else None
     chance = _conditional(settings, headline, gain_sign(evidence, headline.metric), fraction)
     return Horizon(more, rate, more / rate if more and rate else None, power, chance, fraction)
 
@@ -40,8 +42,8 @@ def _more_users(settings: Settings, headline: Reading, n_comparisons: int) -> in
     """Users beyond those so far; None where they are in, or cannot be counted yet."""
     plan, found = settings.plan, headline.comparison
     least = sum(max(plan.min_users_per_arm - n, 0) for n in (found.n_control, found.n_treatment))
-    if plan.n_users is not None:
-        wanted: float | None = plan.n_users - settings.n_exposed
+    if settings.n_planned is not None:
+        wanted: float | None = settings.n_planned - settings.n_exposed
     else:
         wanted = more_users_needed(
             plan.minimum_effect,
@@ -56,6 +58,19 @@ def _more_users(settings: Settings, headline: Reading, n_comparisons: int) -> in
             wanted *= settings.n_exposed / headline.n
     more = max(ceil(wanted - 1e-6) if wanted is not None else 0, least)
     return more if more > 0 else None
+
+
+def users_to_settle(guardrails: Sequence[Guardrail], n_exposed: int) -> int | None:
+    """Users beyond those so far until every open guardrail holds, if each stays as it is; None where one never would.
+
+    Intervals narrow as 1 / √n: n · (reach / room)², reach the distance to the one-sided limit, room that to the margin.
+    """
+    wanted = []
+    for one in guardrails:
+        if one.worse is None or one.worse_at_most is None or one.limit is None or one.worse >= one.limit:
+            return None
+        wanted.append(n_exposed * ((one.worse_at_most - one.worse) / (one.limit - one.worse)) ** 2)
+    return max(ceil(max(wanted) - n_exposed), 1) if wanted else None
 
 
 def _conditional(settings: Settings, headline: Reading, sign: int, fraction: float | None) -> float | None:

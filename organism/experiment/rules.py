@@ -21,7 +21,7 @@ from organism.experiment.analysis import (
 )
 from organism.experiment.evidence import Evidence
 from organism.experiment.guardrails import read_guardrails
-from organism.experiment.horizon import Horizon, read_horizon
+from organism.experiment.horizon import Horizon, read_horizon, users_to_settle
 from organism.experiment.novelty import read_novelty
 from organism.experiment.plan import differences, plan_of
 from organism.experiment.reward_flips import read_flips
@@ -37,7 +37,7 @@ from organism.experiment.scorecard import (
 )
 from organism.experiment.segments import adjustment_words, read_segments
 from organism.records import Verdict
-from organism.stats.srm import sequential_srm, srm_p_value
+from organism.stats.srm import sequential_srm, srm_test
 
 FUTILE = 0.1
 """A conditional power below this, at half of the planned users or more, ends an experiment as futile."""
@@ -137,7 +137,7 @@ def _conditions(evidence: Evidence, found: Found) -> dict[str, bool]:
     sides = [_side(evidence, settings, found.readings[name, headline.variant]) for name in plan.primary]
     is_better = any(side > 0 for side in sides)
     strayed = sums.n_strayed / max(settings.n_exposed + sums.n_strayed, 1)
-    planned_in = plan.n_users is not None and settings.n_exposed >= plan.n_users
+    planned_in = settings.n_planned is not None and settings.n_exposed >= settings.n_planned
     best = _best_case(evidence, found)
     chance, fraction = found.horizon.conditional_power, found.horizon.fraction
     return {
@@ -180,10 +180,10 @@ def split_check(evidence: Evidence, settings: Settings) -> SplitCheck:
         return SplitCheck(None, None, False, counts, shares, words)
     if not sum(counts.values()):
         return SplitCheck(None, None, False, counts, shares, "No user was served yet, so there is no split to test.")
-    p_value = srm_p_value(list(counts.values()), list(shares.values()))
+    p_value = srm_test(list(counts.values()), list(shares.values())).p_value
     looks = [[look.n_users[name] for name in names] for look in evidence.sums.looks]
     sequential = sequential_srm(looks, list(shares.values()))
-    blocked = p_value < ALPHA_SRM or (sequential is not None and sequential < ALPHA_SRM)
+    blocked = any(p is not None and p < ALPHA_SRM for p in (p_value, sequential))
     return SplitCheck(
         p_value, sequential, blocked, counts, shares, sentences.split(counts, shares, p_value, sequential, blocked)
     )
@@ -193,6 +193,11 @@ def _scorecard(evidence: Evidence, found: Found, rule: Rule, notes: tuple[str, .
     settings, headline, horizon = found.settings, found.headline, found.horizon
     comparison = headline.comparison
     more = horizon.more_users if rule.verdict is Verdict.KEEP_RUNNING else None
+    if more is None and rule.name == "guardrail_open":
+        still_open = [
+            one for one in found.guardrails if one.variant == headline.variant and one.state is GuardrailState.OPEN
+        ]
+        more = users_to_settle(still_open, settings.n_exposed)
     request = request_level(evidence, settings, headline.variant)
     rows, heterogeneity = read_segments(evidence, settings)
     fixed = without_claim(comparison) if settings.is_adaptive else comparison
@@ -232,7 +237,7 @@ def _scorecard(evidence: Evidence, found: Found, rule: Rule, notes: tuple[str, .
         interval_kind=settings.kind,
         fixed=(fixed.ci_low, fixed.ci_high, fixed.p_value),
         always=(headline.band.low, headline.band.high, headline.band.p_value),
-        n_planned=settings.plan.n_users,
+        n_planned=settings.n_planned,
         days_left=more / horizon.users_per_day if more and horizon.users_per_day else None,
         users_per_day=horizon.users_per_day,
         srm=found.split,
@@ -247,12 +252,24 @@ def _scorecard(evidence: Evidence, found: Found, rule: Rule, notes: tuple[str, .
         adjustment=sentences.adjustment(settings),
         interval_sentence=sentences.interval(settings),
         sql=evidence.sums.sql,
-        warnings=sentences.warnings(evidence, settings, headline) + notes,
+        warnings=sentences.warnings(evidence, settings, headline) + _worse_rivals(evidence, found) + notes,
         plan=settings.plan.plain(),
         plan_version=evidence.plans[-1].version,
         plan_changes=_plan_changes(evidence),
         data_version=evidence.data_version,
     )
+
+
+def _worse_rivals(evidence: Evidence, found: Found) -> tuple[str, ...]:
+    """The treatments beside the best one that are surely worse than the control."""
+    settings = found.settings
+    worse = [
+        treatment
+        for treatment in settings.treatments
+        if treatment != found.headline.variant
+        and any(_side(evidence, settings, found.readings[name, treatment]) < 0 for name in settings.plan.primary)
+    ]
+    return tuple(f"{name} is surely worse than {settings.control}: take it out of the experiment." for name in worse)
 
 
 def _variants(evidence: Evidence, settings: Settings) -> tuple[VariantRow, ...]:

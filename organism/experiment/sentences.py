@@ -120,7 +120,7 @@ def _advice(words: Words, rule: Rule) -> str:
         "not_settled": _keep_running(words, wanted),
         "guardrail_open": (
             f"Keep running: {treatment} is better, but {said[GuardrailState.OPEN]} is not settled"
-            + (f"; the plan asks for {_users(words)} {words.people}." if words.more else ".")
+            + (f"; {_users(words)} {words.people} would settle it if it stays as it is." if words.more else ".")
         ),
         "better": f"Ship {treatment}: it is {'the best' + rivals if rivals else 'better'} and {all_but} holds.",
     }[rule.name]
@@ -128,7 +128,7 @@ def _advice(words: Words, rule: Rule) -> str:
 
 def _keep_running(words: Words, wanted: str) -> str:
     who = words.people
-    if words.settings.plan.n_users is not None and words.more:
+    if words.settings.n_planned is not None and words.more:
         return f"Keep running: nothing is clear yet, and the plan asks for {_users(words)} {who}."
     if words.more:
         return f"Keep running: about {_users(words)} {who} would show {wanted}."
@@ -175,14 +175,15 @@ def amount(metric: str, figure: float) -> str:
 
 
 def split(
-    counts: dict[str, int], shares: dict[str, float], p_value: float, sequential: float | None, blocked: bool
+    counts: dict[str, int], shares: dict[str, float], p_value: float | None, sequential: float | None, blocked: bool
 ) -> str:
     """Whether users fell into the variants as planned."""
     seen = ", ".join(f"{n:,} {name}" for name, n in counts.items())
     planned = " to ".join(f"{share:.0%}" for share in shares.values())
     at_every = "" if sequential is None else f", at every look so far p = {sequential:.2g}"
     verdict = "does not fit" if blocked else "fits"
-    return f"The split ({seen}) {verdict} the planned {planned}: chi-square p = {p_value:.2g}{at_every}."
+    at_once = "p is unknown" if p_value is None else f"p = {p_value:.2g}"
+    return f"The split ({seen}) {verdict} the planned {planned}: {at_once} at this look{at_every}."
 
 
 def request(found: RequestLevel, p_value: float | None) -> str:
@@ -216,7 +217,7 @@ def adjustment(settings: Settings) -> str:
 
 def interval(settings: Settings) -> str:
     """Which interval counts, and why."""
-    n, planned = settings.n_exposed, settings.plan.n_users
+    n, planned = settings.n_exposed, settings.n_planned
     if settings.kind is IntervalKind.FIXED:
         return f"{n:,} of {planned:,} planned users are in: the interval is for this one look at the planned size."
     if settings.kind is IntervalKind.WITHHELD:
@@ -232,7 +233,7 @@ def interval(settings: Settings) -> str:
 
 def warnings(evidence: Evidence, settings: Settings, headline: Reading) -> tuple[str, ...]:
     """What to mind, a sentence each."""
-    sums, plan = evidence.sums, settings.plan
+    sums, planned = evidence.sums, settings.n_planned
     said = []
     if sums.n_strayed:
         said.append(f"{sums.n_strayed} users met two variants, or one they were not assigned; they are in no figure.")
@@ -241,9 +242,9 @@ def warnings(evidence: Evidence, settings: Settings, headline: Reading) -> tuple
     empty = [name for name in (settings.control, *settings.treatments) if not sums.n_users.get(name)]
     if empty and settings.n_exposed:
         said.append(f"No user was served by {_and(empty)}.")
-    if plan.n_users and settings.n_exposed > MANY * plan.n_users and evidence.status == "running":
+    if settings.is_fixed and planned and settings.n_exposed > MANY * planned and evidence.status == "running":
         said.append(
-            f"{settings.n_exposed:,} users are in, {plan.n_users:,} were planned: every further look at an interval "
+            f"{settings.n_exposed:,} users are in, {planned:,} were planned: every further look at an interval "
             "for one look is one more chance of a false alarm. Decide."
         )
     said += [
@@ -255,6 +256,8 @@ def warnings(evidence: Evidence, settings: Settings, headline: Reading) -> tuple
         said.append(f"Nobody said which way {headline.metric} is better; more is taken for better.")
     if settings.is_adaptive:
         said.append("The shares followed the results: claims for one look are withheld, and the split is not tested.")
+        if sums.quantiles:
+            said.append("Quantiles are of what was served, not weighed: shares that moved can bend them.")
     return tuple(said)
 
 

@@ -157,7 +157,7 @@ def _scan_segments(cursor: Cursor, ask: Ask, columns: Mapping[str, tuple[str, ..
 
 
 def _segment_parts(sliced: Scan | None) -> tuple[SegmentPart, ...]:
-    """The values with the most users, in the order of their names."""
+    """The values with the most users, in the order of their names; a segment that nobody has is left away."""
     if sliced is None:
         return ()
     users: dict[tuple[str, str | None], int] = {}
@@ -166,7 +166,7 @@ def _segment_parts(sliced: Scan | None) -> tuple[SegmentPart, ...]:
             users[segment, value] = users.get((segment, value), 0) + n
     kept = {
         place
-        for segment in {name for name, _ in users}
+        for segment in {name for name, value in users if value is not None}
         for place in sorted((one for one in users if one[0] == segment), key=lambda one: (-users[one], str(one[1])))[
             :MAX_VALUES
         ]
