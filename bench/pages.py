@@ -34,7 +34,7 @@ CLICK = """async ([link, title, charts]) => {
     const drawn = () => document.querySelector('h1')?.innerText.includes(title)
         && document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state') === 'notRunning'
         && !document.querySelector('[data-stale=true]')
-        && document.querySelectorAll('.js-plotly-plot .main-svg').length >= charts
+        && document.querySelectorAll('.js-plotly-plot:has(.main-svg)').length >= charts
     while (!drawn()) await new Promise(requestAnimationFrame)
     return performance.now() - began
 }"""
@@ -57,6 +57,18 @@ SLIDE = """async ([key]) => {
 }"""
 
 
+TAB = """async ([name, title]) => {
+    const began = performance.now()
+    ;[...document.querySelectorAll('[role=tab]')].find(tab => tab.innerText === name).click()
+    const drawn = () => [...document.querySelectorAll('h2')].some(head => head.innerText === title)
+        && document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state') === 'notRunning'
+        && !document.querySelector('[data-stale=true]')
+        && document.querySelectorAll('.js-plotly-plot:has(.main-svg)').length >= 3
+    while (!drawn() && performance.now() - began < 20000) await new Promise(requestAnimationFrame)
+    return performance.now() - began
+}"""
+
+
 def main() -> int:
     """Print each time beside its limit. Returns 1 when one is missed."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -73,6 +85,10 @@ def main() -> int:
             home_ms = click_to_drawn(page, there=("/", "Metabolism", 2), back=("/sources", "Sources", 0))
         with serving(Path(folder) / "demo", page, demo=True) as demo_s:
             slider_ms = slider_to_drawn(page)
+            experiment_ms = click_to_drawn(
+                page, there=("/experiments", "Experiments", 3), back=("/sources", "Sources", 0)
+            )
+            tab_ms = tab_to_drawn(page)
         browser.close()
     rows = [
         ("first page after start, s", first_page_s, FIRST_PAGE_LIMIT_S),
@@ -80,6 +96,8 @@ def main() -> int:
         (f"home at {N_INTERACTIONS:,} interactions, ms", home_ms, LIMIT_MS),
         ("first page with the demo to seed, s", demo_s, FIRST_PAGE_LIMIT_S),
         ("reward designer, slider to redrawn, ms", slider_ms, LIMIT_MS),
+        ("experiments, click to redrawn, ms", experiment_ms, LIMIT_MS),
+        ("experiments, tab to redrawn, ms", tab_ms, LIMIT_MS),
     ]
     for name, value, limit in rows:
         print(f"{name:<42} {value:9.1f}   limit {limit:6.0f}   {value / limit:5.2f} of it")
@@ -123,6 +141,14 @@ def click_to_drawn(page: Page, *, there: tuple[str, str, int], back: tuple[str, 
         if number >= 3:
             times.append(float(taken))
     return median(times)
+
+
+def tab_to_drawn(page: Page) -> float:
+    """The median milliseconds from a click on an experiment's tab until its chart is drawn, two tabs in turn."""
+    page.evaluate(CLICK, ["/experiments", "Experiments", 3])
+    tabs = (("Segments", "Does it help everyone?"), ("Measures", "Everything measured"))
+    times = [float(page.evaluate(TAB, list(tabs[number % 2]))) for number in range(CLICKS + 5)]
+    return median(times[5:])
 
 
 def slider_to_drawn(page: Page) -> float:

@@ -8,6 +8,7 @@ import streamlit as st
 from organism.experiment.scorecard import PlanChange, Scorecard
 from organism.store.experiments import RUNNING, Experiment
 from ui import cards, charts, experiment_charts, runtime, scorecards
+from ui.assignment_cards import assignment_card
 from ui.experiment_views import guardrails, split_table
 from ui.words import counted, literal, percent
 
@@ -277,6 +278,11 @@ def split(card: Scorecard, experiment: Experiment) -> None:
         st.caption(f"{counted(card.n_in_both, 'user')} met two variants or the wrong one and are in no figure.")
 
 
+def assignment(card: Scorecard, experiment: Experiment) -> None:
+    """How users are dealt, and who really met which variant."""
+    assignment_card(experiment.experiment_id)
+
+
 def _picked_variant(card: Scorecard, where: str) -> str:
     """The treatment to look at; asked only when there are several."""
     names = scorecards.treatments(card)
@@ -296,6 +302,6 @@ TABS: dict[str, tuple[tuple[Section, ...], Callable[[Scorecard], bool]]] = {
     "Since exposure": ((novelty,), lambda card: scorecards.is_read(card) and card.novelty is not None),
     "Reward weights": ((weights,), lambda card: scorecards.is_read(card) and card.weights_flip is not None),
     "Power and plan": ((power, plan), _always),
-    "Split and trust": ((split,), _always),
+    "Split and trust": ((split, assignment), _always),
 }
 """The tabs in their order: what each draws, one section below the other, and when it is offered."""
