@@ -168,6 +168,13 @@ current = st.navigation(
             page(
                 "experiments", "Experiments", "science", "Is it really better? The verdict, its interval, the decision."
             ),
+            page(
+                "analyze_file",
+                "Analyze a file",
+                "table_view",
+                "An experiment that already lives in a table: the same verdict, without importing it.",
+                path="analyze-file",
+            ),
         ],
     },
     position="hidden" if presenting() or voting() else "sidebar",

@@ -6,9 +6,13 @@ The store reads the file, makes one row a unit, and sums once; the statistics ar
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
 
 from organism.errors import DesignError, InputError
 from organism.experiment.contrasts import Contrast, arms_of, contrast
+from organism.experiment.file_guess import guess_question, number_columns
 from organism.experiment.file_question import CORRECTIONS, Asked, FileQuestion, Plan, resolve
 from organism.experiment.file_words import (
     FileReadout,
@@ -16,6 +20,7 @@ from organism.experiment.file_words import (
     Margin,
     blocked_because,
     deciding_p,
+    finding_of,
     headline,
     warnings_of,
 )
@@ -44,6 +49,30 @@ from organism.store.quantile_scan import scan_quantiles
 from organism.store.unit_scan import Scan, scan
 
 OnProgress = Callable[[float, str], None]
+FEW_VALUES = 100
+
+
+class FileLook(NamedTuple):
+    """What a file's first rows show: its columns, those that may be numbers, the values of those that have few."""
+
+    columns: tuple[str, ...]
+    numbers: tuple[str, ...]
+    labels: dict[str, tuple[str, ...]]
+    sample: pd.DataFrame
+    guess: FileQuestion
+
+
+def look_at_file(path: Path, *, name: str | None = None) -> FileLook:
+    """Look at the first rows of a file, and guess what its columns are for; InputError as in `analyze_file`."""
+    with open_analysis_file(path, name) as file:
+        sample = file.sample()
+        numbers = number_columns(sample)
+        numbers = [column.name for column in file.columns if column.is_number or column.name in numbers]
+    if sample.empty:
+        raise InputError(f"{name or path.name} has no rows under its header; give a file with rows")
+    labels = {column: tuple(sorted(sample[column].dropna().unique())) for column in sample.columns}
+    few = {column: values for column, values in labels.items() if 1 <= len(values) <= FEW_VALUES}
+    return FileLook(tuple(sample.columns), tuple(numbers), few, sample, guess_question(sample))
 
 
 def analyze_file(
@@ -170,6 +199,7 @@ def _read(file: AnalysisFile, loaded: Loaded) -> FileReadout:
     return FileReadout(
         name=file.name,
         sentence=headline(loaded, readout, margins, blocked),
+        finding=finding_of(loaded, readout, blocked),
         blocked=blocked,
         readout=readout,
         margins=margins,

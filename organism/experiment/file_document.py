@@ -32,6 +32,7 @@ def document(found: FileReadout) -> dict[str, Any]:
     srm = readout.srm
     return {
         "sentence": found.sentence,
+        "finding": found.finding,
         "srm": {
             "p_value": srm.p_value,
             "blocked": bool(found.blocked),

@@ -30,6 +30,11 @@ def guess_question(sample: pd.DataFrame) -> FileQuestion:
     )
 
 
+def number_columns(sample: pd.DataFrame) -> list[str]:
+    """The columns whose first values are all numbers, or true and false."""
+    return [str(column) for column in sample.columns if _are_numbers(sample[column].dropna())]
+
+
 VARIANT_NAMES = ("variant", "variation", "arm", "group", "treatment", "bucket", "experiment_group")
 UNIT_NAMES = ("user_id", "user_key", "user", "unit", "userid", "customer_id", "account_id", "visitor_id", "id")
 CONTROL_NAMES = ("control", "a", "base", "baseline", "0", "false", "off")

@@ -1,6 +1,7 @@
 """What is said about a file: the verdict-like sentence, what blocks it, and what to know before believing it. Pure."""
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import NamedTuple
 
 from organism.experiment.file_question import FileQuestion, Plan
@@ -12,6 +13,16 @@ from organism.store.analysis_units import LARGEST, SEVERAL, RowCounts, UnitCount
 # Units seen under two variants, as a share of all: above it the comparison is not to be believed.
 MAX_IN_BOTH = 0.001
 FEW_UNITS = 30
+
+
+class Finding(StrEnum):
+    """What the first metric says of the best variant that anything can be said of; blocked when nothing may be."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNCLEAR = "unclear"
+    UNKNOWN = "unknown"
+    BLOCKED = "blocked"
 
 
 class Margin(NamedTuple):
@@ -42,6 +53,7 @@ class FileReadout(NamedTuple):
 
     name: str
     sentence: str
+    finding: Finding
     blocked: tuple[str, ...]
     readout: Readout
     margins: Margins
@@ -97,6 +109,20 @@ def blocked_because(loaded: Loaded, readout: Readout) -> tuple[str, ...]:
             "the rest is a selection. Mend the assignment or its logging first."
         )
     return tuple(reasons)
+
+
+def finding_of(loaded: Loaded, readout: Readout, blocked: tuple[str, ...]) -> Finding:
+    """The headline in one word."""
+    metric = loaded.metrics[0]
+    told = [direction(result, metric.better) for result in readout.metrics if result.metric == metric.name]
+    known = [one for one in told if one is not None]
+    if blocked:
+        return Finding.BLOCKED
+    if not known:
+        return Finding.UNKNOWN
+    if 1 in known:
+        return Finding.BETTER
+    return Finding.WORSE if -1 in known else Finding.UNCLEAR
 
 
 def headline(loaded: Loaded, readout: Readout, margins: Margins, blocked: tuple[str, ...]) -> str:

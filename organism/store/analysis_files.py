@@ -101,8 +101,8 @@ class AnalysisFile:
         raise InputError(f"{self.name} has no column {name!r}; its columns are {said([c.name for c in self.columns])}")
 
     def sample(self, limit: int = LOOKED_AT) -> pd.DataFrame:
-        """The first rows under the file's names, every value as text, missing ones None."""
-        cells = ", ".join(f"{_text(column, f'c{n}')} AS c{n}" for n, column in enumerate(self.columns))
+        """The first rows under the file's names, every value as a label (text), missing ones None."""
+        cells = ", ".join(f"{label_of(column, f'c{n}')} AS c{n}" for n, column in enumerate(self.columns))
         rows = self.read(f"SELECT {cells}", f"LIMIT {int(limit)}")
         return pd.DataFrame(rows, columns=[column.name for column in self.columns], dtype=object)
 
