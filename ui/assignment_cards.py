@@ -11,7 +11,7 @@ from organism.store.layers import in_words
 from ui import cards, runtime
 from ui.words import literal, percent
 
-POLICIES = {Policy.HASH: "Fixed shares, by hash", Policy.THOMPSON: "Thompson sampling"}
+POLICIES = {Policy.HASH: "Fixed shares", Policy.THOMPSON: "Thompson"}
 
 
 def assignment_card(experiment_id: str) -> None:
@@ -51,8 +51,9 @@ def _figures(state: AssignmentState) -> None:
         cards.vital(
             "Policy",
             POLICIES.get(Policy(state.policy), state.policy),
-            "How a new user's variant is drawn. Whoever has a variant keeps it. The probability of every draw is on "
-            f"record. The hash is seeded with {state.salt!r}.",
+            "How a new user's variant is drawn: by the planned shares, or (Thompson sampling) by each variant's chance "
+            "to be the best so far. Whoever has a variant keeps it, and the probability of every draw is on record. "
+            f"The hash is seeded with {state.salt!r}.",
         )
     with layer:
         cards.vital("Layer", _layer(state), _layer_help(state))

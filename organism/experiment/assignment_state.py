@@ -73,9 +73,11 @@ def _adapts(experiment: Experiment) -> bool:
 def _said(experiment: Experiment, counts: list[ExposureCount], why: str | None) -> str:
     n_assigned, n_exposed = sum(one.n_assigned for one in counts), sum(one.n_exposed for one in counts)
     people = "simulated users" if experiment.is_synthetic else "users"
+    only = f" Only users whose {in_words(experiment.targeting)}." if experiment.targeting else ""
+    rest = f"{only} {why or ''}".rstrip()
     if not n_assigned and not n_exposed:
-        return f"No user was assigned yet. {why or ''}".strip()
+        return f"No user was assigned yet.{rest}"
     met = f"{n_assigned:,} {people} have a variant, and {n_exposed:,} met one."
     strayed = sum(one.n_strayed for one in counts)
     astray = f" {strayed:,} met one that they were not assigned." if strayed else ""
-    return f"{met}{astray} {why or ''}".strip()
+    return f"{met}{astray}{rest}"

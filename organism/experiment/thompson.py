@@ -73,7 +73,7 @@ def play(arms: Sequence[Estimate | None], shares: Sequence[float], metric: str, 
     n_users = tuple(arm.n if arm else 0 for arm in arms)
     heard = [arm for arm in arms if arm is not None]
     if min(n_users) < BURN_IN_USERS or len(heard) < len(arms):
-        missing = f"every variant needs {BURN_IN_USERS} users with a known {metric}; the fewest are {min(n_users)}"
+        missing = f"every variant needs {BURN_IN_USERS} users whose {metric} is known; the fewest are {min(n_users)}"
         return Play(_dealt(shares), None, n_users, f"The planned shares hold: {missing}.")
     best = probability_best([_bernoulli(arm) for arm in heard] if metric == "accepted" else _normals(heard, metric))
     if best is None:

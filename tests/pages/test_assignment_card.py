@@ -42,7 +42,7 @@ def thompson(empty: Path) -> str:
 
 def test_policy_layer_and_holdout_are_figures_with_their_meaning(thompson: str) -> None:
     figures = {metric.label: metric for metric in shown(thompson).metric}
-    assert figures["Policy"].value == "Thompson sampling"
+    assert figures["Policy"].value == "Thompson"
     assert figures["Layer"].value == "drafts [0, 0.4)"
     assert "Free: [0.5, 1)" in figures["Layer"].help
     assert "neighbor [0.4, 0.5)" in figures["Layer"].help
@@ -64,9 +64,10 @@ def test_a_row_a_variant_and_what_holds_in_words(thompson: str) -> None:
 
 def test_without_users_it_says_so(empty: Path) -> None:
     store = open_store(Workspace(empty).database)
-    one = run(store, ensure_loop(store, "notes", NOW))
+    one = run(store, ensure_loop(store, "notes", NOW), targeting={"region": ["north"]})
     store.close()
     app = shown(one)
-    assert "No user was assigned yet" in " ".join(caption.value for caption in app.caption)
+    said = " ".join(caption.value for caption in app.caption).replace("\\", "")
+    assert "No user was assigned yet. Only users whose region is north." in said
     assert "Dealt now" not in app.dataframe[0].value.columns
     assert {metric.label: metric.value for metric in app.metric}["Layer"] == "None"
