@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from scipy.stats import binom
 
 from organism.records import QuantileParts
-from organism.stats.compare import Comparison, Estimate, difference, mean_of, ratio_of_sums
+from organism.stats.compare import Comparison, Estimate, difference, mean_of, ratio_of_sums, standard_error
 from organism.stats.cuped import adjust
 from organism.stats.margins import non_inferior
 from organism.stats.moments import moments
@@ -233,6 +233,29 @@ def _at_look(total: float, squares: float, n: int) -> Estimate:
     return Estimate(total / n, (squares - total**2 / n) / (n - 1) / n, n)
 
 
+def _returning(rng: Rng) -> Drawn:
+    """1,000 users an arm who enter over 30 days and come back; the ratio by user, read every day (naively by Welch)."""
+    days, users = np.arange(30), 1000
+    arms = []
+    for _ in range(2):
+        entered = np.minimum(rng.geometric(0.15, users) - 1, 29)
+        n = rng.poisson(rng.gamma(BREADTH, 0.5 / BREADTH, users)[:, None], (users, 30)) * (days >= entered[:, None])
+        n[np.arange(users), entered] += 1
+        level, noise = USER_SPREAD * rng.normal(size=(users, 1)), rng.normal(size=n.shape)
+        value = n * level + np.sqrt(n * (1 - USER_SPREAD**2)) * noise
+        arms.append(np.stack([value.cumsum(axis=1), n.cumsum(axis=1)], axis=-1))
+    missed = naive = False
+    for day in days:
+        control, treatment = (ratio_of_sums(moments(arm[arm[:, day, 1] > 0, day])) for arm in arms)
+        spread, found = standard_error(control, treatment), difference(control, treatment)
+        n_users, effect = found.n_control + found.n_treatment, found.effect
+        error, degrees = spread or (None, None)
+        always = confidence_sequence(effect, error, n_users, alpha=ALPHA, tuning=2 * users, degrees=degrees)
+        missed |= always.p_value is None or always.p_value <= ALPHA
+        naive |= found.p_value is None or found.p_value <= ALPHA
+    return Drawn(missed, naive)
+
+
 def _split(rng: Rng, shares: list[float]) -> Drawn:
     """200 users a look for 30 looks, split as planned; naively by chi-square at every look."""
     looks = rng.multinomial(200, shares, size=len(LOOKS)).cumsum(axis=0).tolist()
@@ -262,6 +285,7 @@ EXPERIMENTS: Mapping[str, Callable[[Rng], Drawn]] = {
     "watched one-sided (naive: one-sided z at each), no effect": lambda rng: _watched(rng, 0.0, one_sided=True),
     "split 50:50 over 30 looks (naive: chi-square at each)": lambda rng: _split(rng, [0.5, 0.5]),
     "split 70:20:10 over 30 looks (naive: chi-square at each)": lambda rng: _split(rng, [0.7, 0.2, 0.1]),
+    "watched ratio of users who come back, 30 days (naive: Welch)": _returning,
 }
 
 
