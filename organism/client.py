@@ -49,6 +49,23 @@ class Client:
         """Send what came of it later."""
         return self._send(EventKind.OUTCOMES, rows)
 
+    def assign(
+        self, user_key: str, *, experiment_id: str | None = None, attributes: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """The user's variant in each running experiment of the loop, or in one; fields as `/v1/assign` answers them.
+
+        Asking again is safe: the first answer stands.
+        """
+        asked: dict[str, Any] = {"user_key": user_key, "attributes": dict(attributes or {})}
+        asked |= {"experiment_id": experiment_id} if experiment_id else self._loop()
+        found: list[dict[str, Any]] = _read(self._reach("POST", "/assign", json=asked))["assignments"]
+        return found
+
+    def expose(self, experiment_id: str, user_key: str) -> bool:
+        """Say that the user really met the assigned variant; False when that was known already."""
+        sent = {"experiment_id": experiment_id, "user_key": user_key}
+        return bool(_read(self._reach("POST", "/exposures", json=sent))["recorded"])
+
     def health(self) -> dict[str, Any]:
         """The server's version, rows and data versions; raises StoreError when it does not answer."""
         return _read(self._reach("GET", "/health"))
@@ -62,6 +79,9 @@ class Client:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _loop(self) -> dict[str, str]:
+        return {"loop": self._defaults["loop"]} if "loop" in self._defaults else {}
 
     def _send(self, kind: EventKind, rows: Sequence[Mapping[str, Any]]) -> Sent:
         """Send in batches. Rows that are refused are named in the reasons; raises InputError when all were."""

@@ -19,7 +19,9 @@ from starlette.routing import Mount
 
 from organism.api import assignment
 from organism.api.app import create_api
+from organism.client import Client
 from organism.config import ROOT
+from organism.errors import InputError
 from organism.store.database import Store
 from organism.store.experiments import read_experiment
 from organism.store.loops import ensure_loop
@@ -112,6 +114,17 @@ def test_exposures_go_in_once_and_are_counted(http: httpx.Client, store: Store, 
     assert sum(row["n_exposed"] for row in counts.values()) == 2
     assert (counts[variant]["n_assigned"], counts[variant]["mean_probability"]) == (1, 0.5)
     assert counts[variant]["first_at"].startswith("2026-09-07T08:00:00")
+
+
+def test_the_client_assigns_and_tells_of_exposures(http: httpx.Client, store: Store, events: Events) -> None:
+    one = run(store, events.loop_id, targeting={"region": ["north"]})
+    with Client(str(http.base_url).removesuffix("/v1/"), KEY, loop="notes") as client:
+        (found,) = client.assign("ann", attributes={"region": "north"})
+        assert found["variant"] in ("a", "b")
+        assert client.assign("ann", experiment_id=one)[0]["variant"] == found["variant"]
+        assert (client.expose(one, "ann"), client.expose(one, "ann")) == (True, False)
+        with pytest.raises(InputError, match="no user was named"):
+            client.assign("")
 
 
 def test_the_holdout_is_set_read_and_holds(http: httpx.Client, store: Store, events: Events) -> None:
