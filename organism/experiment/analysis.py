@@ -176,23 +176,26 @@ def at_level(settings: Settings, reading: Reading, p_adjusted: float | None) -> 
     if p is None or p_adjusted is None or effect is None or found is None:
         return reading._replace(p_adjusted=p_adjusted)
     alpha = settings.plan.alpha
-    level = alpha * p / p_adjusted if p_adjusted > 0 else alpha
+    level = alpha if p_adjusted == p else alpha * p / p_adjusted
     if settings.is_fixed:
         reach = critical_value(1 - level / 2, found[1]) * found[0]
     else:
-        tuning = settings.tuning(reading.variant)
-        wider = sequence_value(reading.n, alpha=alpha, tuning=tuning, level=level) / sequence_value(
-            reading.n, alpha=alpha, tuning=tuning
-        )
-        reach = wider * ((reading.band.high or effect) - effect)
+        reach = ((reading.band.high or effect) - effect) * _wider(settings, reading, level)
     relative = _relative(reading, reach / found[0])
     return reading._replace(
         p_adjusted=p_adjusted,
-        low=effect - reach,
-        high=effect + reach,
+        low=reading.band.low if level == alpha and not settings.is_fixed else effect - reach,
+        high=reading.band.high if level == alpha and not settings.is_fixed else effect + reach,
         relative_low=relative[0],
         relative_high=relative[1],
     )
+
+
+def _wider(settings: Settings, reading: Reading, level: float) -> float:
+    """How many times as wide a sequence is at this level as at alpha, its tuning unchanged."""
+    alpha, tuning = settings.plan.alpha, settings.tuning(reading.variant)
+    at_level, at_alpha = (sequence_value(reading.n, alpha=alpha, tuning=tuning, level=one) for one in (level, alpha))
+    return at_level / at_alpha
 
 
 def _relative(reading: Reading, q: float) -> tuple[float | None, float | None]:
