@@ -15,11 +15,8 @@ import numpy as np
 from organism.errors import InputError
 from organism.records import Moments
 from organism.store.database import Cursor, DatabaseError
-from organism.store.quantile_scan import scan_quantiles
 from organism.store.unit_sql import Way, sample_query, sum_query
-from organism.store.unit_sums import Answer, Roll, Sums, moments_of, roll_up, sums_of
-
-__all__ = ["Scan", "scan", "scan_quantiles"]
+from organism.store.unit_sums import Answer, Numbers, Roll, Sums, moments_of, roll_up, sums_of
 
 SAMPLE = 2000
 MAX_VARIANTS = 200
@@ -30,6 +27,8 @@ MAX_CELLS = 2000
 MAX_LOSS = 1e6
 # Nearer 0 than this many standard deviations a mean costs sums of squares at most three of their fifteen digits.
 WORTH_A_PIVOT = 30.0
+# Squares of larger values overflow.
+LARGEST = 1e150
 
 Cell = tuple[str, str, str | None, str | None]
 Group = tuple[str, str | None, str | None]
@@ -116,21 +115,33 @@ def _prepared(task: _Task, metrics: dict[str, tuple[str, ...]]) -> tuple[_Task, 
     """Look at the first units: which pivots, which metrics have gaps, which segments are none, what to group by."""
     columns = list(dict.fromkeys(column for own in metrics.values() for column in own))
     query = sample_query(task.relation, task.variant, list(task.segments.values()), columns, SAMPLE)
-    n, n_variants, *rest = task.cursor.execute(query, task.parameters).fetchall()[0]
+    units = task.cursor.execute(query, task.parameters).fetchnumpy()
+    n, n_variants = len(units["v"]), _n_different(units["v"])
     if n_variants > MAX_VARIANTS:
         raise InputError(
             f"{task.variant} has {n_variants} different values among the first {n} units; name the column that says "
             f"which variant a unit was given, with at most {MAX_VARIANTS} of them"
         )
-    n_values = dict(zip(task.segments, rest, strict=False))
-    seen = {column: rest[len(n_values) + 3 * i :][:3] for i, column in enumerate(columns)}
+    n_values = {name: _n_different(units[f"s{i}"]) for i, name in enumerate(task.segments)}
+    seen = {column: _finite(units[f"x{i}"]) for i, column in enumerate(columns)}
     left_out = {name: count for name, count in n_values.items() if count > MAX_VALUES}
     kept = {name: expression for name, expression in task.segments.items() if name not in left_out}
     ways = [
-        Way(metric, own, tuple(_pivot(*seen[column][1:]) for column in own), any(seen[c][0] < n for c in own))
+        Way(metric, own, tuple(_pivot(seen[column]) for column in own), any(len(seen[c]) < n for c in own))
         for metric, own in metrics.items()
     ]
     return task._replace(segments=kept, sets=_sets([n_values[name] for name in kept], n_variants)), ways, left_out
+
+
+def _n_different(labels: Any) -> int:
+    """How many labels there are but NULL."""
+    return len(set(np.ma.compressed(labels).tolist()))
+
+
+def _finite(values: Any) -> Numbers:
+    """The finite ones of a column as DuckDB hands it over: masked where it holds NULL."""
+    plain: Numbers = np.ma.filled(values, np.nan)
+    return plain[np.isfinite(plain)]
 
 
 def _sets(n_values: Sequence[int], n_variants: int) -> tuple[tuple[int, ...], ...]:
@@ -141,9 +152,12 @@ def _sets(n_values: Sequence[int], n_variants: int) -> tuple[tuple[int, ...], ..
     return tuple((i,) for i in together)
 
 
-def _pivot(mean: float | None, deviation: float | None) -> float:
+def _pivot(values: Numbers) -> float:
     """A number near the mean, in as few digits as bring it within a standard deviation; 0 where none is needed."""
-    if mean is None or deviation is None or abs(mean) <= WORTH_A_PIVOT * deviation:
+    if not len(values) or np.abs(values).max() > LARGEST:
+        return 0.0
+    mean, deviation = float(values.mean()), float(values.std())
+    if abs(mean) <= WORTH_A_PIVOT * deviation:
         return 0.0
     rounded = (float(f"{mean:.{digits}g}") for digits in range(2, 17))
     return next((number for number in rounded if abs(number - mean) <= deviation), mean)
