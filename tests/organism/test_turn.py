@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -189,6 +190,8 @@ class _Strangers:
     def fresh_visits(self, n_per_user: int, *, seed: int) -> list[object]:
         class Visit:
             user_key = "a stranger"
+            region = "north"
+            attributes: ClassVar[dict[str, str]] = {}
 
         return [Visit() for _ in range(n_per_user)]
 
