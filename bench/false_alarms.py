@@ -4,7 +4,7 @@ Thousands of simulated experiments (`--runs=N`, 4,000 unless given) through the 
 no effect, a test at alpha 0.05 may find one in 5% of them: the rate must lie in the binomial 99% band of 5%. With an
 effect, the 95% interval must hold it as often. What may be read at every look must stay at or below 5% over 30 looks
 together. Beside them, the naive tests on the same data: requests taken for users, a fixed test read at every look.
-Prints a table, writes bench/false_alarms.json, returns how many rates were missed.
+Prints a table, writes bench/false_alarms.json (from 4,000 runs on), returns how many rates were missed.
 """
 
 import json
@@ -78,7 +78,8 @@ def main(arguments: list[str]) -> int:
     seconds = time.perf_counter() - began
     print(f"{len(lines) - missed} of {len(lines)} within their limits, {seconds:.0f} s")
     rows = [{**line._asdict(), "is_met": line.is_met} for line in lines]
-    RESULTS.write_text(json.dumps({"runs": runs, "alpha": ALPHA, "lines": rows}, indent=1) + "\n")
+    if runs >= RUNS:  # a quick try is no result
+        RESULTS.write_text(json.dumps({"runs": runs, "alpha": ALPHA, "lines": rows}, indent=1) + "\n")
     return missed
 
 
@@ -260,7 +261,8 @@ def _split(rng: Rng, shares: list[float]) -> Drawn:
     """200 users a look for 30 looks, split as planned; naively by chi-square at every look."""
     looks = rng.multinomial(200, shares, size=len(LOOKS)).cumsum(axis=0).tolist()
     p = sequential_srm(looks, shares)
-    return Drawn(p is not None and p <= ALPHA, any(srm_p_value(counts, shares) <= ALPHA for counts in looks))
+    naive = (srm_p_value(counts, shares) for counts in looks)
+    return Drawn(p is not None and p <= ALPHA, any(one is not None and one <= ALPHA for one in naive))
 
 
 EXPERIMENTS: Mapping[str, Callable[[Rng], Drawn]] = {

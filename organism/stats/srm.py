@@ -38,15 +38,15 @@ class SrmTest(NamedTuple):
     method: SrmMethod
 
 
-def srm_p_value(counts: Sequence[int], shares: Sequence[float]) -> float:
+def srm_p_value(counts: Sequence[int], shares: Sequence[float]) -> float | None:
     """Pearson's chi-square p that users fell into the arms by these shares (they need not sum to 1).
 
-    With fewer than one user there is nothing to contradict, and p is 1.
+    None without users: there is nothing to contradict, and nothing to say.
     """
     planned = _planned(counts, shares)
     total = sum(counts)
     if not total:
-        return 1.0
+        return None
     expected = [total * share for share in planned]
     statistic = sum((count - wanted) ** 2 / wanted for count, wanted in zip(counts, expected, strict=True))
     return float(chdtrc(len(counts) - 1, statistic))

@@ -77,6 +77,7 @@ def test_before_the_first_user_the_split_cannot_be_judged():
     assert srm_track([[0, 0], [1, 0]], [1, 1])[0] is None
     assert sequential_srm([], [1, 1]) is None
     assert exact_srm([0, 0, 0], [1, 1, 1]) is None
+    assert srm_p_value([0, 0], [1, 1]) is None
 
 
 def test_a_lost_tenth_of_one_arm_of_millions_is_found_without_a_warning():
