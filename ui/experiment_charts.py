@@ -67,7 +67,9 @@ def track(
     if minimum_effect is not None:
         _line(figure, palette.good, y=minimum_effect * unit.factor, label="Worth shipping for", dash="dot")
     if planned is not None:
-        _line(figure, palette.warn, x=planned.at, label=planned.label, dash="dot")
+        is_early = planned.at < frame["day"].iloc[len(frame) // 2]
+        side = "left" if is_early else "right"
+        _line(figure, palette.warn, x=planned.at, label=planned.label, dash="dot", anchor=side, is_below=True)
     figure.update_yaxes(range=_track_range(scaled), ticksuffix=unit.suffix, tickformat="+.3~g", title=None)
     ends = [frame["day"].iloc[0], planned.at if planned else frame["day"].iloc[-1], frame["day"].iloc[-1]]
     figure.update_xaxes(tickformat="%b %-d", range=_with_air(ends))
@@ -289,9 +291,10 @@ def _line(
     if not label:
         return
     text = {"text": label, "showarrow": False, "font": {"color": ink, "size": 12}}
-    place = {"x": x, "y": 1, "yanchor": "bottom", "yref": "paper", "xanchor": anchor}
+    edge = "top" if is_below else "bottom"
+    place = {"x": x, "y": 1, "yref": "paper", "xanchor": anchor, "yanchor": edge}
     if y is not None:
-        place = {"x": 1, "xref": "paper", "y": y, "xanchor": "right", "yanchor": "top" if is_below else "bottom"}
+        place = {"x": 1, "xref": "paper", "y": y, "xanchor": "right", "yanchor": edge}
     figure.add_annotation(**text, **place)
 
 

@@ -63,7 +63,7 @@ def measures(card: Scorecard, experiment: Experiment) -> None:
             guardrails(card, variant)
 
 
-_WIDTHS = {"Measure": 130, "In the plan": 75, "p, one look": 75, "p, always valid": 95, "Users": 55}
+_WIDTHS = {"Measure": 145, "In the plan": 80, "p, one look": 80, "p, always": 75, "Users": 60}
 
 
 def request_level(card: Scorecard, experiment: Experiment) -> None:
@@ -197,14 +197,14 @@ def power(card: Scorecard, experiment: Experiment) -> None:
         st.header("Power", anchor=False)
         with st.grid(3, min_column_width=190):
             st.metric(
-                "Users with an answer",
-                f"{scorecards.n_known(card):,}" + (f" of {card.n_planned:,}" if card.n_planned else ""),
+                "Users",
+                scorecards.users_words(card),
                 scorecards.time_left(card),
                 delta_color="off",
                 delta_arrow="off",
                 border=True,
                 height="stretch",
-                help="Known so far, of those that the plan asks for.",
+                help=scorecards.users_help(card),
             )
             st.metric(
                 "Power of the users so far",

@@ -140,26 +140,17 @@ def interval_words(card: Scorecard) -> str:
 
 def kind_words(card: Scorecard) -> str:
     """Which interval is shown, briefly."""
-    plan = plan_of(card.plan or {})
-    sure = f"{1 - plan.alpha:.0%}"
-    holm = ", by Holm" if len(plan.primary) * len(scorecards.treatments(card)) > 1 else ""
+    sure = f"{1 - plan_of(card.plan or {}).alpha:.0%}"
     return {
-        IntervalKind.ALWAYS_VALID: f"{sure} always-valid{holm}",
-        IntervalKind.FIXED: f"{sure} at the planned size{holm}",
+        IntervalKind.ALWAYS_VALID: f"{sure} always-valid",
+        IntervalKind.FIXED: f"{sure} at the planned size",
         IntervalKind.WITHHELD: "withheld",
     }[card.interval_kind]
 
 
 def users_tile(card: Scorecard, experiment: Experiment) -> None:
-    """How many users have answered, of how many planned, and how long the rest takes."""
-    known = scorecards.n_known(card)
-    rate = f" New users come at {card.users_per_day:.2g} a day." if card.users_per_day else ""
-    _tile(
-        "Users with an answer",
-        f"{known:,} of {card.n_planned:,}" if card.n_planned else f"{known:,}",
-        time_words(card, experiment),
-        f"Users whose {card.primary_label.lower()} is known, of those that the plan asks for.{rate}",
-    )
+    """How many users have come, of how many planned, and how long the rest takes."""
+    _tile("Users", scorecards.users_words(card), time_words(card, experiment), scorecards.users_help(card))
 
 
 def time_words(card: Scorecard, experiment: Experiment) -> str:
@@ -346,7 +337,7 @@ def slide(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -> N
         _big_row([(name, counted(n, "user")) for name, n in card.n_users.items()])
         return
     held, worst = scorecards.guardrails_held(card)
-    users = f"{scorecards.n_known(card):,}" + (f" of {card.n_planned:,}" if card.n_planned else "")
+    users = scorecards.users_words(card)
     _big_row(
         [
             (card.primary_label, scorecards.change(card.primary, card.effect) or "unknown"),

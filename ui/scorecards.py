@@ -87,17 +87,36 @@ def rows_of(rows: Sequence[Any], variant: str) -> list[Any]:
     return [row for row in rows if row.variant in ("", variant)]
 
 
-def n_known(card: Scorecard) -> int:
-    """Users of all variants with a known answer."""
-    return sum(row.n_known for row in card.variants) or card.n_control + card.n_treatment
+def n_served(card: Scorecard) -> int:
+    """Users of all variants; it is them that a plan counts."""
+    return sum(card.n_users.values())
+
+
+def users_words(card: Scorecard) -> str:
+    """How many users, of how many planned."""
+    return f"{n_served(card):,} of {card.n_planned:,}" if card.n_planned else f"{n_served(card):,}"
+
+
+def users_help(card: Scorecard) -> str:
+    """Who is counted, how many of them have an answer, and how fast new ones come."""
+    known = sum(row.n_known for row in card.variants)
+    rate = f" New users come at {card.users_per_day:.2g} a day." if card.users_per_day else ""
+    return (
+        f"Users who met a variant, of those that the plan asks for; of {known:,} the {card.primary_label.lower()} is "
+        f"known.{rate}"
+    )
 
 
 def time_left(card: Scorecard) -> str:
     """How much is missing, in users and days; what is known of it."""
-    if card.n_planned is not None and n_known(card) >= card.n_planned:
+    if card.n_planned is not None and n_served(card) >= card.n_planned:
         return "the planned users are in"
-    users = f"{counted(card.more_users, 'user')} to go" if card.more_users else "not planned to a size"
-    return users if card.days_left is None else f"{users}, {days_words(card.days_left)}"
+    if card.more_users:
+        users = f"{counted(card.more_users, 'user')} to go"
+        return users if card.days_left is None else f"{users}, {days_words(card.days_left)}"
+    if card.n_planned is not None:
+        return f"{card.n_planned - n_served(card):,} fewer than planned"
+    return "not planned to a size"
 
 
 def days_words(days: float) -> str:
@@ -120,7 +139,7 @@ def metric_table(card: Scorecard, variant: str) -> pd.DataFrame:
                 "95%, one look": interval(row.metric, row.comparison.ci_low, row.comparison.ci_high),
                 "Always valid": interval(row.metric, row.sequence_low, row.sequence_high),
                 "p, one look": p_words(row.comparison.p_value),
-                "p, always valid": p_words(row.sequence_p),
+                "p, always": p_words(row.sequence_p),
                 "Less noise (CUPED)": None if not row.variance_reduction else f"{row.variance_reduction:.0%}",
                 "Users": row.comparison.n_control + row.comparison.n_treatment,
                 "Note": row.note,

@@ -58,7 +58,7 @@ def test_a_blocked_experiment_shows_the_counts_and_no_effect(full: Path, visit: 
     visit("experiments")
     app = visit("experiments", exp=experiment_places.blocked(runtime.store(), utcnow()))
     assert "Blocked" in app.header[0].value
-    assert [metric.label for metric in app.metric] == ["Users with an answer", "Split as planned?"]
+    assert [metric.label for metric in app.metric] == ["Users", "Split as planned?"]
     assert app.metric[1].value == "No"
     assert "Measures" not in [tab.label for tab in app.tabs]
     counts = app.dataframe[0].value.set_index("Variant")
