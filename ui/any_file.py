@@ -100,7 +100,8 @@ def ask(picked: Picked) -> FileQuestion | None:
             control = _control(picked, variant)
         chosen = _metrics(picked)
         with st.expander("Segments, covariates and settings", icon=":material/tune:"):
-            chosen |= _settings(picked)
+            named = [name for names in chosen.values() for name in names]
+            chosen |= _settings(picked, named)
         if not st.button("Compare", type="primary", icon=":material/science:", key=f"compare_{key}"):
             return None
     given: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in chosen.items()}
@@ -133,7 +134,7 @@ def _metrics(picked: Picked) -> dict[str, Any]:
                 [],
                 key=f"ratios_{key}",
                 accept_new_options=True,
-                placeholder="accepted_chars/suggested_chars",
+                placeholder="such as accepted_chars/suggested_chars",
                 help="Two columns with a slash between: the sum of the first over the sum of the second.",
             ),
             "proportions": st.multiselect(
@@ -152,7 +153,7 @@ def _metrics(picked: Picked) -> dict[str, Any]:
         }
 
 
-def _settings(picked: Picked) -> dict[str, Any]:
+def _settings(picked: Picked, metrics: list[str]) -> dict[str, Any]:
     look, key = picked.look, picked.key
     with st.grid(3, min_column_width=220):
         return {
@@ -168,18 +169,17 @@ def _settings(picked: Picked) -> dict[str, Any]:
             ),
             "lower_is_better": st.multiselect(
                 "Less is better",
-                [],
+                metrics,
                 key=f"lower_{key}",
-                accept_new_options=True,
-                placeholder="latency_ms:0.95",
-                help="Names of metrics above of which less is better.",
+                placeholder="more is better of all",
+                help="The metrics above of which less is better, such as a latency.",
             ),
             "margins": st.multiselect(
                 "Margins (guardrails)",
                 [],
                 key=f"margins_{key}",
                 accept_new_options=True,
-                placeholder="latency_ms=20",
+                placeholder="such as latency_ms=20",
                 help="A metric, = and how much worse it may get, in its own unit: is it surely not worse by that much?",
             ),
             "shares": st.multiselect(
@@ -187,7 +187,7 @@ def _settings(picked: Picked) -> dict[str, Any]:
                 [],
                 key=f"shares_{key}",
                 accept_new_options=True,
-                placeholder="A=0.5",
+                placeholder="such as A=0.5",
                 help="A variant, = and its planned share, for each variant. Equal shares when empty.",
             ),
             "winsorize": st.selectbox(

@@ -94,7 +94,9 @@ def table(answer: Answer) -> None:
             "control_mean": column(f"Mean of {answer.question.control}", help="Adjusted for the covariates, if any."),
             "mean": column("Mean", help="Of the variant, adjusted for the covariates, if any."),
             "effect": column("Effect", help="Treatment − control, in the metric's own unit."),
-            "interval": column(f"{1 - alpha:.3g} interval", help=f"Holds {kind}; a dash where the data cannot say."),
+            "interval": column(
+                f"{100 * (1 - alpha):.3g}% interval", help=f"Holds {kind}; a dash where the data cannot say."
+            ),
             "relative": column("Relative", help="The effect over the size of the control's value."),
             "p": column("p", help=f"Holds {kind}. A dash where the data cannot say."),
             "p_adjusted": column("p adjusted", help=_adjustment(answer.found)),
@@ -124,7 +126,7 @@ def forest_rows(answer: Answer) -> pd.DataFrame:
             continue
         size = abs(one.mean_control)
         name = f"{one.metric}, {one.variant}" if several else one.metric
-        better = -1 if one.metric in answer.question.lower_is_better else 1
+        better = -1 if one.metric in answer.found.loaded.plan.lower_is_better else 1
         ends = {"effect": one.effect / size, "low": pair[0] / size, "high": pair[1] / size}
         rows.append({"name": name, **ends, "better": better})
     return pd.DataFrame(rows, columns=["name", "effect", "low", "high", "better"])

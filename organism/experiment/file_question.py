@@ -1,6 +1,6 @@
 """What is asked of a file, as people write it, and what it means once the file's columns are known."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple, TypeVar
@@ -22,6 +22,13 @@ CORRECTIONS = {
     "hochberg": Correction.HOCHBERG,
     "bh": Correction.BH,
     "by": Correction.BY,
+}
+CORRECTION_NAMES = {
+    NO_CORRECTION: "no correction",
+    "holm": "Holm",
+    "hochberg": "Hochberg",
+    "bh": "Benjamini–Hochberg",
+    "by": "Benjamini–Yekutieli",
 }
 
 
@@ -90,15 +97,15 @@ def resolve(question: FileQuestion, file: AnalysisFile) -> Plan:
     """Find every column of a question; raises InputError or DesignError with what is there when one cannot be meant."""
     _check_settings(question)
     metrics = _metrics(question, file)
-    names = [asked.name for asked in metrics]
+    names = _spellings(metrics, question)
     covariates = _covariates(question.covariates, names, file)
     segments = {name: file.place(name) for name in dict.fromkeys(question.segments)}
     if len(segments) > MAX_SEGMENTS:
         raise DesignError(f"found {len(segments)} segments; ask for at most {MAX_SEGMENTS} at once")
     margins = dict(_pair(text, names, "margin", _positive) for text in question.margins)
-    for name in margins:
-        if metrics[names.index(name)].kind is MetricKind.QUANTILE:
-            raise DesignError(f"a margin on the quantile {name} is not supported; give one on a mean or a ratio")
+    for asked in metrics:
+        if asked.name in margins and asked.kind is MetricKind.QUANTILE:
+            raise DesignError(f"a margin on the quantile {asked.name} is not supported; give one on a mean or a ratio")
     return Plan(
         unit=None if question.unit is None else file.place(question.unit),
         variant=file.place(question.variant),
@@ -140,6 +147,13 @@ def _metrics(question: FileQuestion, file: AnalysisFile) -> tuple[Asked, ...]:
     return tuple(found)
 
 
+def _spellings(metrics: Sequence[Asked], question: FileQuestion) -> dict[str, str]:
+    """Each metric's name by what it may be called: itself, and a quantile as it was written (latency:p95)."""
+    own = {asked.name: asked.name for asked in metrics}
+    quantiles = [asked.name for asked in metrics if asked.kind is MetricKind.QUANTILE]
+    return own | dict(zip(question.quantiles, quantiles, strict=True))
+
+
 def _number(name: str, file: AnalysisFile) -> int:
     place = file.place(name)
     column = file.columns[place]
@@ -169,10 +183,10 @@ def _quantile(text: str, file: AnalysisFile) -> Asked:
     return Asked(f"{name}:{probability:g}", MetricKind.QUANTILE, _number(name, file), probability=probability)
 
 
-def _covariates(texts: Sequence[str], names: Sequence[str], file: AnalysisFile) -> dict[str, tuple[int, ...]]:
+def _covariates(texts: Sequence[str], names: Mapping[str, str], file: AnalysisFile) -> dict[str, tuple[int, ...]]:
     """By metric: `column` is for all metrics, `metric=column` for one; a column of that whole name goes before."""
     columns = {column.name for column in file.columns}
-    found: dict[str, list[int]] = {name: [] for name in names}
+    found: dict[str, list[int]] = {name: [] for name in names.values()}
     for text in texts:
         if "=" not in text or text in columns:
             for own in found.values():
@@ -183,21 +197,20 @@ def _covariates(texts: Sequence[str], names: Sequence[str], file: AnalysisFile) 
     return {name: tuple(dict.fromkeys(own)) for name, own in found.items() if own}
 
 
-def _pair(text: str, names: Sequence[str], what: str, read: Callable[[str], T]) -> tuple[str, T]:
+def _pair(text: str, names: Mapping[str, str], what: str, read: Callable[[str], T]) -> tuple[str, T]:
     """`name=value`, where the name is a metric and may hold = itself."""
     for name in sorted(names, key=len, reverse=True):
         if text.startswith(f"{name}="):
-            return name, read(text[len(name) + 1 :])
-    name, _, _ = text.partition("=")
+            return names[name], read(text[len(name) + 1 :])
     if "=" not in text:
-        raise DesignError(f"the {what} {text!r} should be a metric, = and a value, such as {names[0]}=0.02")
-    raise DesignError(f"the {what} {text!r} names no metric that is asked for; those are {said(names)}")
+        raise DesignError(f"the {what} {text!r} should be a metric, = and a value, such as {next(iter(names))}=0.02")
+    raise DesignError(f"the {what} {text!r} names no metric that is asked for; those are {said(list(names))}")
 
 
-def _known(name: str, names: Sequence[str], what: str) -> str:
+def _known(name: str, names: Mapping[str, str], what: str) -> str:
     if name not in names:
-        raise DesignError(f"{what} names {name!r}, which is no metric that is asked for; those are {said(names)}")
-    return name
+        raise DesignError(f"{what} names {name!r}, which is no metric that is asked for; those are {said(list(names))}")
+    return names[name]
 
 
 def _positive(text: str) -> float:

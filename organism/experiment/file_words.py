@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from organism.experiment.file_question import FileQuestion, Plan
+from organism.experiment.file_question import CORRECTION_NAMES, FileQuestion, Plan
 from organism.experiment.metrics import Metric, MetricKind
 from organism.experiment.results import MetricResult, Readout
 from organism.store.analysis_files import AnalysisFile, said
@@ -169,8 +169,7 @@ def _effect(result: MetricResult, loaded: Loaded) -> str:
     p = probability(deciding_p(result))
     p_words = f"p {p}" if p.startswith("<") else f"p = {p}"
     if result.p_adjusted is not None and result.p_adjusted != deciding_p(result):
-        after = probability(result.p_adjusted)
-        p_words += f", {after if after.startswith('<') else '= ' + after} after {loaded.question.correction}"
+        p_words += f", after {CORRECTION_NAMES[loaded.question.correction]} {probability(result.p_adjusted)}"
     return f"{figure(result.effect, signed=True)} ({kind} {interval_words(pair)}{relative}, {p_words})"
 
 

@@ -191,6 +191,8 @@ def test_a_quantile_is_of_the_rows_and_clustered(ask: Ask) -> None:
     (found,) = ask(table, metrics=(), quantiles=("x:p75",))["metrics"]
     a, b = (np.quantile(table.x[table.variant == variant], 0.75) for variant in "AB")
     assert found["metric"] == "x:0.75"
+    (less,) = ask(table, metrics=(), quantiles=("x:p75",), lower_is_better=("x:p75",))["metrics"]
+    assert (found["better"], less["better"]) == ("higher", "lower")
     assert found["effect"] == pytest.approx(b - a)
     assert found["n_control"] == 200
     alone = ask(table, metrics=(), quantiles=("x:0.75",), unit=None)["metrics"][0]
