@@ -17,6 +17,7 @@ from organism.cli import (
     datasets,
     evaluate,
     experiment,
+    records,
     rewards,
     runs,
     serve,
@@ -124,7 +125,9 @@ def build_parser() -> argparse.ArgumentParser:
     bases.add_to(group("base", "base models that fine-tunes grow from: the shipped one, folders, ids of a hub"))
     datasets.add_to(group("dataset", "training sets: freeze, look at, hand out"))
     tracks.add_to(group("tracks", "improvement tracks: recipes by reward designs by data cuts, side by side"))
-    experiment.add_to(group("experiment", "plan an experiment, start it, change its plan in the open"))
+    experiments = group("experiment", "plan an experiment, start it, change its plan in the open; replay its record")
+    experiment.add_to(experiments)
+    records.add_to(experiments)
     votes.add_to(group("vote", "blind votes: which of two versions people prefer"))
     return parser
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from organism.experiment.assignment import check_shares
 from organism.experiment.evidence import Evidence
 from organism.experiment.plan import Plan, check_plan
 from organism.experiment.reading import read_evidence
+from organism.experiment.record import DEALT, Made, make_record
 from organism.experiment.rules import judge
 from organism.experiment.scorecard import Scorecard
 from organism.experiment.track import track
@@ -29,6 +30,7 @@ __all__ = [
     "Decided",
     "analyze",
     "assign_user",
+    "dealt_by",
     "decide",
     "effect_track",
     "evidence_of",
@@ -40,12 +42,16 @@ __all__ = [
 
 
 class Decided(NamedTuple):
-    """A decision as it was kept; `treatment` is the one that it is about, the best of several."""
+    """A decision as it was kept; `treatment` is the one that it is about, the best of several.
+
+    `record_sha256` names its record: what `organism experiment replay` must come to again.
+    """
 
     decision_id: str
     verdict: Verdict
     rule: str
     treatment: str
+    record_sha256: str
 
 
 def start_experiment(
@@ -157,15 +163,17 @@ def track_of(evidence: Evidence, treatment: str | None = None) -> pd.DataFrame:
 
 
 def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor: str, *, now: datetime) -> Decided:
-    """Keep what people decided, with the rule that fired and the scorecard as it was seen.
+    """Keep what people decided, with the rule that fired, the scorecard as it was seen, and the record of both.
 
     Every verdict but keep_running closes the experiment. Moving the alias is the caller's next step. Raises
     InputError without a note or a name, DesignError when the experiment was decided before.
     """
     if not note.strip() or not actor.strip():
         raise InputError("a decision needs one sentence that says why, and the name of who decided")
-    card = analyze(store, experiment_id, now)
     decision_id = new_id(now)
+    made = Made(decision_id, Verdict(verdict).value, note.strip(), actor.strip(), now)
+    evidence = evidence_of(store, experiment_id, now)
+    record, card = make_record(evidence, dealt_by(read_experiment(store, experiment_id)), made)
     decisions.append_decision(
         store,
         {
@@ -175,9 +183,15 @@ def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor:
             "rule": card.rule,
             "note": note.strip(),
             "actor": actor.strip(),
-            "scorecard": plain(card),
+            "scorecard": {**plain(card), decisions.RECORD_SHA256: record.sha256},
+            "record": record.text,
             "created_at": now,
         },
         ends=decisions.ends_experiment(Verdict(verdict)),
     )
-    return Decided(decision_id, Verdict(verdict), card.rule, card.treatment)
+    return Decided(decision_id, Verdict(verdict), card.rule, card.treatment, record.sha256)
+
+
+def dealt_by(experiment: Experiment) -> dict[str, Any]:
+    """How an experiment deals its users, as a record keeps it."""
+    return {name: getattr(experiment, name) for name in DEALT}

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -10,6 +11,23 @@ from organism.errors import DesignError
 from organism.records import Verdict
 from organism.store.database import Cursor, Store
 from organism.store.experiments import DECIDED, RUNNING
+
+RECORD_SHA256 = "record_sha256"
+"""Beside the scorecard's own entries: the hash of the record, kept apart from it."""
+
+
+class KeptDecision(NamedTuple):
+    """A decision with its record as it was written; record and hash are None where it is older than records."""
+
+    decision_id: str
+    experiment_id: str
+    verdict: str
+    rule: str
+    note: str
+    actor: str
+    created_at: datetime
+    record: str | None
+    record_sha256: str | None
 
 
 def append_decision(store: Store, decision: Mapping[str, Any], *, ends: bool) -> None:
@@ -51,6 +69,17 @@ def read_decisions(store: Store, experiment_id: str) -> pd.DataFrame:
         "FROM decisions WHERE experiment_id = ? ORDER BY created_at DESC, decision_id DESC",
         [experiment_id],
     )
+
+
+def read_kept(store: Store, any_id: str) -> list[KeptDecision]:
+    """The decision of this id, or all of the experiment of this id, newest first; empty where there is none."""
+    rows = store.rows(
+        "SELECT decision_id, experiment_id, verdict, rule, note, actor, created_at, record, "
+        f"json_extract_string(scorecard, '$.{RECORD_SHA256}') FROM decisions "
+        "WHERE experiment_id = ? OR decision_id = ? ORDER BY created_at DESC, decision_id DESC",
+        [any_id, any_id],
+    )
+    return [KeptDecision(*row) for row in rows]
 
 
 def ends_experiment(verdict: Verdict) -> bool:
