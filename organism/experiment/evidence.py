@@ -90,9 +90,12 @@ def to_json(evidence: Evidence) -> str:
 def from_json(text: str) -> Evidence:
     """The evidence in a text that `to_json` wrote; raises InputError for any other."""
     try:
-        return _built(Evidence, json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
+        found = _built(Evidence, json.loads(text))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"this is no evidence of an experiment ({error}); give the text as it was kept") from error
+    if not isinstance(found, Evidence):
+        raise InputError(f"this is no evidence of an experiment but {text[:40]!r}; give the text as it was kept")
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -249,7 +249,7 @@ def warnings(evidence: Evidence, settings: Settings, headline: Reading) -> tuple
         )
     said += [
         f"The segment {name} has {n} or more values and is left out; group them before they are sent."
-        for name, n in sums.left_out.items()
+        for name, n in sorted(sums.left_out.items())
     ]
     said += [f"Nothing measures {one.name}: no signal has that name." for one in evidence.measures if not one.is_known]
     if gain_sign(evidence, headline.metric) != evidence.measure[headline.metric].better:
