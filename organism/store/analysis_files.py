@@ -6,8 +6,11 @@ name is ever part of a statement. What the analysis needs becomes two tables: `f
 
 import csv
 import gzip
+import os
 import re
+import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -116,12 +119,12 @@ def open_analysis_file(path: Path, name: str | None = None) -> Iterator[Analysis
     named = name or path.name
     form, packed = _form(path, named)
     with tempfile.TemporaryDirectory(prefix="organism-analyze-") as folder:
-        # A link of our own name: a stranger's may hold quotes, or [ and *, which DuckDB would expand.
-        link = Path(folder) / f"file.{form}{'.gz' if packed else ''}"
-        link.symlink_to(path.resolve())
+        with _opening(named):
+            link, packed = _linked(path, Path(folder), form, packed)
         with duckdb.connect(":memory:", config={"memory_limit": MEMORY}) as cursor:
             _lock(cursor, link)
-            columns, readers = _READERS[form](cursor, link, named, packed)
+            with _opening(named):
+                columns, readers = _READERS[form](cursor, link, named, packed)
             names = ", ".join(f"c{number}" for number in range(len(columns)))
             relation, *lenient = [f"{reader} AS t({names})" for reader in readers]
             yield AnalysisFile(
@@ -206,6 +209,15 @@ def _text(column: Column, cell: str) -> str:
 
 
 @contextmanager
+def _opening(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        said_by_system = getattr(error, "strerror", None) or error
+        raise InputError(f"{name} cannot be opened ({said_by_system}); export it again") from error
+
+
+@contextmanager
 def _reading(name: str) -> Iterator[None]:
     try:
         yield
@@ -231,8 +243,8 @@ def _lock(cursor: Cursor, link: Path) -> None:
 
 def _form(path: Path, name: str) -> tuple[str, bool]:
     """The reader that a file's name asks for, after a look at whether its first bytes agree."""
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; give the path of a {READERS} file")
+    if not os.path.isfile(path):  # where Path.is_file raises, such as for a name that is too long, this is False
+        raise InputError(f"there is no file {str(path)[:200]}; give the path of a file that ends in {READERS}")
     parts = path.name.lower().rsplit(".", 2)
     packed = parts[-1] == "gz"
     ending = (parts[-2] if packed else parts[-1]) if len(parts) > (2 if packed else 1) else ""
@@ -245,12 +257,31 @@ def _form(path: Path, name: str) -> tuple[str, bool]:
     return form, packed
 
 
+def _linked(path: Path, folder: Path, form: str, packed: bool) -> tuple[Path, bool]:
+    """The file under a name of ours, and whether it is packed.
+
+    A stranger's name may hold quotes, or [ and *, which DuckDB would expand; and CSV that is not UTF-8 is written anew,
+    since DuckDB knows no Windows encoding.
+    """
+    encoding = _encoding(path, packed) if form == "csv" else "utf-8"
+    if encoding == "utf-8":
+        link = folder / f"file.{form}{'.gz' if packed else ''}"
+        link.symlink_to(path.resolve())
+        return link, packed
+    link = folder / f"file.{form}"
+    with _text_file(path, packed, encoding) as old, link.open("w", encoding="utf-8", newline="") as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+    return link, False
+
+
 def _check_start(path: Path, name: str, form: str, packed: bool) -> None:
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             start = file.read(4096)
-    except OSError as error:
-        raise InputError(f"{name} cannot be opened ({error.strerror or error}); export it again") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{name} cannot be opened ({getattr(error, 'strerror', None) or error}); export it again"
+        ) from error
     found = _content(start)
     if not start.strip():
         raise InputError(f"{name} has no rows; give a file with a header and rows")
@@ -279,8 +310,7 @@ def _content(start: bytes) -> str | None:
 
 
 def _csv_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
-    encoding = _encoding(link, packed)
-    with _text_file(link, packed, {"latin-1": "cp1252", "utf-8": "utf-8-sig"}.get(encoding, encoding)) as file:
+    with _text_file(link, packed, "utf-8-sig") as file:
         head = file.readline()
         file.seek(0)
         delimiter = max(",\t;|", key=head.count)
@@ -292,15 +322,14 @@ def _csv_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
     types = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(names)))
     readers = tuple(
         f"read_csv('{link}', auto_detect = false, header = true, delim = '{delimiter}', quote = '\"', escape = '\"', "
-        f"strict_mode = {mode}, ignore_errors = true, store_rejects = true, encoding = '{encoding}', "
-        f"columns = {{{types}}})"
+        f"strict_mode = {mode}, ignore_errors = true, store_rejects = true, columns = {{{types}}})"
         for mode in ("true", "false")
     )
     return tuple(Column(one, "text") for one in names), readers
 
 
 def _encoding(link: Path, packed: bool) -> str:
-    """UTF-16 by its mark, UTF-8 if the start reads as such, else Latin 1."""
+    """UTF-16 by its mark, UTF-8 if the start reads as such, else what Excel writes on Windows."""
     with gzip.open(link) if packed else link.open("rb") as file:
         start = file.read(1 << 20)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -308,7 +337,7 @@ def _encoding(link: Path, packed: bool) -> str:
     with suppress(UnicodeDecodeError):
         start[: start.rfind(b"\n") + 1 or None].decode()
         return "utf-8"
-    return "latin-1"
+    return "cp1252"
 
 
 def _text_file(link: Path, packed: bool, encoding: str) -> IO[str]:
@@ -337,7 +366,8 @@ def _json_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
     order = {key: place for place, key in enumerate(first[0][0] or [])} if first else {}
     names: dict[str, str] = {}
     for (key,) in sorted(found, key=lambda row: (order.get(row[0], len(order)), row[0])):
-        names.setdefault(key.casefold(), key)  # DuckDB's columns differ by more than case
+        if key and "\x00" not in key:  # DuckDB can name no such column
+            names.setdefault(key.casefold(), key)  # and its columns differ by more than case
     if not names:
         raise InputError(f"{name} holds no JSON object; wanted one object a line, or an array of objects")
     types = ", ".join("'{}': 'JSON'".format(key.replace("'", "''")) for key in names.values())

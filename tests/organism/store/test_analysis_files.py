@@ -11,7 +11,7 @@ from organism.errors import InputError
 from organism.store.analysis_files import AnalysisFile, count_rejected, open_analysis_file
 from organism.store.analysis_units import Value, Wanted, cap_at, load_rows, load_units
 
-TEXT = "user,x\nünal,1\nann,2\n"
+TEXT = "user,x\nünal €,1\nann,2\n"
 
 
 def rows(file: AnalysisFile) -> list[list[str | None]]:
@@ -26,7 +26,7 @@ def test_csv_comes_in_many_dresses(tmp_path: Path, encoding: str, delimiter: str
     path.write_bytes(TEXT.replace(",", delimiter).replace("\n", ending).encode(encoding))
     with open_analysis_file(path) as file:
         assert [column.name for column in file.columns] == ["user", "x"]
-        assert rows(file) == [["ünal", "1"], ["ann", "2"]]
+        assert rows(file) == [["ünal €", "1"], ["ann", "2"]]
 
 
 def test_packed_text_is_unpacked_and_quotes_hold_separators(tmp_path: Path) -> None:
@@ -74,6 +74,9 @@ def test_json_lines_keep_every_key_whatever_the_first_line_has(tmp_path: Path) -
         ("a.jsonl", b'{\n"a":\n1}', "no JSON object"),
         ("a.json", b'[{"a": 1}, {"a"', "cannot be read"),
         ("a.csv.gz", b"a,b\n1,2\n", "cannot be opened"),
+        ("a.csv.gz", gzip.compress(b"a,b\n1,2\n")[:12], "cannot be opened"),
+        ("a.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 100_000)[:150], "cannot be opened"),
+        ("a.jsonl", b'{"": 1, "a\\u0000b": 2}\n', "no JSON object"),
         ("a.xlsx", b"x", "ends in .xlsx; wanted .csv"),
         ("a", b"x", "ends in nothing"),
     ],
@@ -91,7 +94,7 @@ def test_a_file_that_is_not_what_its_name_says_is_one_sentence(
 
 
 def test_there_is_no_such_file_is_said_before_all(tmp_path: Path) -> None:
-    for path in (tmp_path / "nothing.csv", tmp_path):
+    for path in (tmp_path / "nothing.csv", tmp_path, tmp_path / f"{'x' * 300}.csv"):
         with pytest.raises(InputError, match="there is no file"), open_analysis_file(path):
             pass
 
