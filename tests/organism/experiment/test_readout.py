@@ -12,6 +12,7 @@ from organism.experiment.metrics import Metric, MetricKind, columns_of, denomina
 from organism.experiment.readout import Readout, read_out, srm_of
 from organism.records import QuantileParts
 from organism.stats.moments import moments
+from organism.stats.multiplicity import Correction, adjusted
 from organism.store.unit_scan import Scan, scan
 
 # Golden numbers from scipy, statsmodels, gbstats and tea-tasting (versions are named in the file).
@@ -173,8 +174,9 @@ def test_holm_runs_over_primary_metrics_and_variants_and_says_so():
     found = read(users(900, variants="ABC"), MEAN, SHARE, watched)
     primary = [result for result in found.metrics if result.metric != "watched"]
     assert {result.adjustment for result in primary} == {"Holm over 4 tests (2 primary metrics, 2 variants)"}
-    p = sorted(result.p_value for result in primary)
-    assert min(result.p_adjusted for result in primary) == pytest.approx(4 * p[0])
+    wanted = adjusted([result.p_value for result in primary], Correction.HOLM)
+    assert [result.p_adjusted for result in primary] == pytest.approx(wanted)
+    assert wanted != adjusted([result.p_value for result in primary], Correction.BH)
     last = [result for result in found.metrics if result.metric == "watched"]
     assert {(result.p_adjusted, result.adjustment) for result in last} == {(None, "none: not a primary metric")}
 
@@ -195,11 +197,18 @@ def test_a_sequence_holds_at_every_look_and_is_what_holm_adjusts():
     assert read(users(), MEAN).metrics[0].sequence_ci is None
 
 
+def test_a_sequence_over_four_units_is_still_wider_than_their_t_interval():
+    found = read(pd.DataFrame({"variant": list("AABB"), "y": [1.0, 2, 5, 7]}), MEAN, sequential=True, tuning=4)
+    always, fixed = found.metrics[0].sequence_ci, found.metrics[0].ci
+    assert always[0] < fixed[0] < fixed[1] < always[1]
+
+
 def test_segments_are_adjusted_by_benjamini_hochberg_and_add_up():
     found = read(users(), CUPED, SHARE, segments=("country",))
     assert len(found.segments) == 6
     assert {one.adjustment for one in found.segments} == {"Benjamini-Hochberg over 6 comparisons of segments"}
-    assert all(one.p_adjusted >= one.p_value for one in found.segments)
+    wanted = adjusted([one.p_value for one in found.segments], Correction.BH)
+    assert [one.p_adjusted for one in found.segments] == pytest.approx(wanted)
     assert sum(one.n_control for one in found.segments if one.metric == "y") == found.metrics[0].n_control
     assert [one.value for one in found.segments[::2]] == ["de", "fr", "us"]
 
@@ -240,12 +249,13 @@ def test_the_chi_square_of_the_split_is_the_reference_files():
 
 
 def test_with_looks_the_sequential_test_decides():
-    counts = {"A": 5000, "B": 5290}
+    counts = {"A": 5000, "B": 5340}
     looks = [{"A": 1000, "B": 1010}, {"A": 3000, "B": 3100}, counts]
     found = srm_of(counts, None, looks)
     assert found.sequential_p is not None
-    assert found.p_value < found.sequential_p
+    assert found.p_value < 0.001 < found.sequential_p
     assert not found.blocked
+    assert srm_of(counts).blocked
     assert srm_of({"A": 5000, "B": 6000}, None, [{"A": 5000, "B": 6000}]).blocked
 
 
