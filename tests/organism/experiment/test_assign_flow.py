@@ -16,6 +16,7 @@ from organism.experiment.assign_flow import (
     set_holdout,
 )
 from organism.experiment.thompson_flow import read_play
+from organism.store.assignments import Draw, keep_assignments
 from organism.store.experiments import read_experiment
 from organism.store.exposures import Exposure, count_exposures, read_first_exposures
 from organism.store.holdouts import read_holdout
@@ -139,6 +140,13 @@ def test_threads_that_ask_for_one_user_at_once_get_one_answer(store, loop):
     assert store.rows("SELECT count(*) FROM assignments") == [(1,)]
 
 
+def test_of_two_draws_of_one_moment_the_first_is_the_answer_of_both(store, loop):
+    one = run(store, loop)
+    draws = [Draw(one, "ann", variant, 0.5, NOW) for variant in ("b", "a", "a")]
+    assert keep_assignments(store, draws).result() == [("b", 0.5, True), ("b", 0.5, False), ("b", 0.5, False)]
+    assert keep_assignments(store, draws[1:]).result() == [("b", 0.5, False)] * 2
+
+
 def answered(events, experiment_id, loop_store, rates, n=60, prefix="u"):
     """Users assigned and served by their variant, whose drafts are used at these rates."""
     rng = np.random.default_rng(3)
@@ -164,6 +172,15 @@ def test_thompson_deals_what_the_answers_say_and_logs_it(store, loop, events):
     logged = dict(store.rows("SELECT user_key, probability FROM assignments WHERE user_key LIKE 'late%'"))
     by_name = dict(zip("ab", play.probabilities, strict=True))
     assert logged == {f"late{n}": pytest.approx(by_name[found.variant]) for n, found in enumerate(later)}
+
+
+def test_thompson_does_not_learn_from_what_another_variant_served(store, loop, events):
+    one = run(store, loop, policy="thompson")
+    for number in range(60):
+        variant = assign_user(store, one, f"u{number}", NOW).variant
+        events.answer(events.draft(f"u{number}", NOW, experiment_id=one, variant_id="ab"[variant == "a"]))
+    events.write()
+    assert read_play(store, read_experiment(store, one)).n_users == (0, 0)
 
 
 def test_thompson_learns_at_most_once_a_minute(store, loop, events):
