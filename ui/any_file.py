@@ -171,7 +171,7 @@ def _settings(picked: Picked, metrics: list[str]) -> dict[str, Any]:
                 "Less is better",
                 metrics,
                 key=f"lower_{key}",
-                placeholder="more is better of all",
+                placeholder="of all, more is better",
                 help="The metrics above of which less is better, such as a latency.",
             ),
             "margins": st.multiselect(

@@ -154,7 +154,9 @@ def segments(answer: Answer) -> None:
     keys = list(dict.fromkeys((one.metric, one.variant) for one in found.segments))
     picked = keys[0]
     if len(keys) > 1 and not cards.presenting():
-        picked = st.selectbox("Metric", keys, format_func=lambda key: f"{key[0]}, {key[1]}", key="file_segment_metric")
+        picked = st.selectbox(
+            "Metric", keys, format_func=lambda key: f"{key[0]}, {key[1]}", key="file_segment_metric", width=480
+        )
     chosen = [one for one in found.segments if (one.metric, one.variant) == picked]
     rows = pd.DataFrame(
         [
