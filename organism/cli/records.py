@@ -9,6 +9,7 @@ from organism.cli.output import Result
 from organism.errors import InputError
 from organism.experiment.record import Replayed, replay
 from organism.experiment.record_flow import replay_decision, since_decision
+from organism.experiment.report_flow import report_of
 
 
 def add_to(command: Any) -> None:
@@ -22,6 +23,9 @@ def add_to(command: Any) -> None:
     leaf.add_argument(
         "--from-data", action="store_true", help="ask the database again too, and say what has come in since"
     )
+    leaf = command("report", report, "an experiment as one HTML file that needs nothing else, to send or to print")
+    leaf.add_argument("experiment", metavar="ID")
+    leaf.add_argument("--out", required=True, metavar="FILE", help="where to write it, such as report.html")
 
 
 def replay_one(args: argparse.Namespace) -> Result:
@@ -48,3 +52,17 @@ def _text(file: Path) -> str:
 
 def _result(found: Replayed) -> Result:
     return Result(found.sentence, found._asdict(), 0 if found.is_same else 1)
+
+
+def report(args: argparse.Namespace) -> Result:
+    """Write the report; of a decided experiment it is the same file every time."""
+    out = Path(args.out)
+    with opened(args) as place:
+        content = report_of(place.store, args.experiment).encode()
+    try:
+        out.write_bytes(content)
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be written ({error.strerror}); name a file in a folder that is there"
+        ) from error
+    return Result(f"Wrote {out} ({len(content) / 1000:,.0f} kB).", {"file": str(out), "bytes": len(content)})

@@ -1,4 +1,4 @@
-"""Decision records: the same bytes when judged anew, after a restart and after a kill; and what a change does to them."""
+"""Decision records: the same bytes when judged anew, after a restart or a kill; and what a change does to them."""
 
 import hashlib
 import json
