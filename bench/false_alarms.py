@@ -26,9 +26,10 @@ from organism.stats.cuped import adjust
 from organism.stats.margins import non_inferior
 from organism.stats.moments import moments
 from organism.stats.multiplicity import Correction, adjusted
+from organism.stats.power import Design, detectable_effect, sample_size
 from organism.stats.proportion import Count, score_difference
 from organism.stats.quantile import quantile_estimate, quantile_of_rows, quantile_reach
-from organism.stats.sequential import Alternative, confidence_sequence, one_sided_sequence
+from organism.stats.sequential import Alternative, confidence_sequence, critical_value, one_sided_sequence
 from organism.stats.srm import sequential_srm, srm_p_value
 
 ALPHA = 0.05
@@ -75,11 +76,18 @@ def main(arguments: list[str]) -> int:
         lines.append(_line(name, draw, runs, seed))
         _print(lines[-1])
     missed = sum(not line.is_met for line in lines)
+    watched = _watched_design(np.random.default_rng(20_260))
+    print(
+        f"a watched design of power {watched['planned']:.0%}: {watched['power']:.1%} over 30 looks, stops at "
+        f"{watched['users']:.2f} times the fixed test's users on average (at most {watched['most']:.2f})"
+    )
     seconds = time.perf_counter() - began
     print(f"{len(lines) - missed} of {len(lines)} within their limits, {seconds:.0f} s")
     rows = [{**line._asdict(), "is_met": line.is_met} for line in lines]
     if runs >= RUNS:  # a quick try is no result
-        RESULTS.write_text(json.dumps({"runs": runs, "alpha": ALPHA, "lines": rows}, indent=1) + "\n")
+        RESULTS.write_text(
+            json.dumps({"runs": runs, "alpha": ALPHA, "lines": rows, "watched_design": watched}, indent=1) + "\n"
+        )
     return missed
 
 
@@ -263,6 +271,25 @@ def _split(rng: Rng, shares: list[float]) -> Drawn:
     p = sequential_srm(looks, shares)
     naive = (srm_p_value(counts, shares) for counts in looks)
     return Drawn(p is not None and p <= ALPHA, any(one is not None and one <= ALPHA for one in naive))
+
+
+def _watched_design(rng: Rng, runs: int = 100_000) -> dict[str, float]:
+    """What a sequential design really has and costs when it is read at 30 equal looks up to its planned users."""
+    n = 5000.0
+    design = Design(variance=1.0, tuning=n)
+    effect = detectable_effect(design, n) or 0.0
+    looks = np.linspace(n / 30, n, 30)
+    walk = rng.normal(size=(runs, 30)).cumsum(axis=1) * sqrt(n / 30) + looks * effect / 2
+    crossed = np.abs(walk) / np.sqrt(looks) > [critical_value(look, alpha=ALPHA, tuning=n) for look in looks]
+    seen = crossed.any(axis=1)
+    stopped = np.where(seen, looks[crossed.argmax(axis=1)], n)
+    fixed = sample_size(Design(variance=1.0), effect) or 0.0
+    return {
+        "planned": design.power,
+        "power": float(seen.mean()),
+        "users": float(stopped.mean()) / fixed,
+        "most": n / fixed,
+    }
 
 
 EXPERIMENTS: Mapping[str, Callable[[Rng], Drawn]] = {

@@ -5,13 +5,14 @@ for a ratio of sums (its linearization), p (1 - p) for a rate; a covariate leave
 
 Proportions follow the score test: the critical distance from the variance of the pooled rate, the spread of the
 estimate from the two rates (R's power.prop.test, statsmodels' samplesize_proportions_2indep_onetail; 14,751 users an
-arm for 10% against 11%), where arcsines say 14,745 and the control's variance in both arms 14,128. It counts only
-rejections on the effect's own side. Means count both sides, by the noncentral t, as statsmodels' TTestIndPower does.
+arm for 10% against 11%), where arcsines say 14,745 and the control's variance in both arms 14,128. As there, a size
+asks for the power on the effect's own side, while a power counts both (they differ by 1e-6 at a power of 0.8).
+Means count both sides, by the noncentral t, as statsmodels' TTestIndPower does.
 
 A sequential design replaces z by the confidence sequence's critical value at its tuning,
 c(n) = sqrt(2 (x + 1)/x log(sqrt(x + 1)/alpha)) with x = n rho^2, so the users grow by ((c + z_power)/(z + z_power))^2:
 at alpha 0.05, power 0.8 and n = tuning c is 3.04 and they grow 1.91 times. That counts a rejection at the last look
-only. The sequence also rejects earlier: simulated with 30 equal looks (100,000 experiments) the power is 85% where
+only. The sequence also rejects earlier: simulated with 30 equal looks (bench/false_alarms.py) the power is 85% where
 80% was planned, and the experiment stops at 1.15 times the fixed test's users on average.
 """
 
