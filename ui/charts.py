@@ -175,25 +175,6 @@ def loss(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     return figure
 
 
-def effect_track(frame: pd.DataFrame, palette: Palette) -> go.Figure:
-    """The effect so far by day with its interval around zero; columns day, effect, low, high."""
-    figure = blank(palette, height=320)
-    _band(figure, frame["day"], frame["low"], frame["high"], palette.treatment)
-    figure.add_scatter(
-        x=frame["day"],
-        y=frame["effect"],
-        mode="lines+markers",
-        showlegend=False,
-        line={"color": palette.treatment, "width": 2.5},
-        marker={"size": 6},
-        customdata=frame[["low", "high"]],
-        hovertemplate="%{y:+.1%} (%{customdata[0]:+.1%} to %{customdata[1]:+.1%})<extra></extra>",
-    )
-    _level(figure, 0.0, "No difference", palette.control)
-    figure.update_yaxes(tickformat="+.0%", title="Difference, percentage points", **AROUND_ZERO)
-    return figure
-
-
 def forest(frame: pd.DataFrame, palette: Palette) -> go.Figure:
     """One interval a row around zero; columns name, effect, low, high, better (less is better when negative)."""
     rows = frame.dropna(subset=["effect"]).iloc[::-1]

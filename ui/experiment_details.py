@@ -55,6 +55,8 @@ def measures(card: Scorecard, experiment: Experiment) -> None:
             alt="Each measure of both variants with the difference, its intervals and p",
             column_config={name: st.column_config.Column(width=width) for name, width in _WIDTHS.items()},
         )
+        if said := scorecards.chance_words(card, variant):
+            st.markdown(literal(said))
         if card.adjustment:
             st.caption(literal(card.adjustment))
     if variant != card.treatment and scorecards.rows_of(card.guardrails, variant):

@@ -149,6 +149,18 @@ def metric_table(card: Scorecard, variant: str) -> pd.DataFrame:
     )
 
 
+def chance_words(card: Scorecard, variant: str) -> str:
+    """The Bayesian reading of the first primary metric, with its prior; empty where it cannot be said."""
+    row = next((row for row in rows_of(card.metrics, variant) if row.metric == card.primary), None)
+    if row is None or row.chance_to_win is None or row.expected_loss is None:
+        return ""
+    lost = str(change(row.metric, abs(row.expected_loss))).lstrip("+")
+    return (
+        f"Read with a flat prior, {variant} is better than {card.control} in {label_of(row).lower()} with a chance of "
+        f"{row.chance_to_win:.1%}, and shipping it has an expected loss of {lost}. No rule looks at this."
+    )
+
+
 def relative_table(card: Scorecard, variant: str) -> pd.DataFrame:
     """Each measure's relative change: name, effect, low, high, better."""
     return pd.DataFrame(

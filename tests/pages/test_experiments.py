@@ -52,6 +52,7 @@ def test_a_decided_experiment_says_first_what_was_decided_and_the_wrong_p_is_str
     assert any("~~By single draft" in text for text in said(app))
     assert app.metric[0].label == "Retained characters"
     assert app.metric[1].delta.startswith("decided")
+    assert any("expected loss" in text and "flat prior" in text for text in said(app))
 
 
 def test_a_blocked_experiment_shows_the_counts_and_no_effect(full: Path, visit: Visit) -> None:
