@@ -106,8 +106,7 @@ def _scan(task: _Task, metrics: dict[str, tuple[str, ...]]) -> Scan:
         sums = {way.metric: sums_of(way, answer) for way in pending}
         found |= {metric: (one, len(answers)) for metric, one in sums.items()}
         answers.append(answer)
-        has_gaps = answer.query.whole is not None and bool((answer.figures[:, answer.query.whole] != answer.n).any())
-        pending = [again for way in pending if (again := _again(way, sums[way.metric].loss, has_gaps))]
+        pending = [again for way in pending if (again := _again(way, answer, sums[way.metric].loss))]
     return _assembled(task, answers, found, left_out)
 
 
@@ -181,8 +180,9 @@ def _mark(one: Sequence[int], width: int) -> int:
     return sum(1 << (width - 1 - i) for i in range(width) if i not in one)
 
 
-def _again(way: Way, loss: float, has_gaps: bool) -> Way | None:
+def _again(way: Way, answer: Answer, loss: float) -> Way | None:
     """How the metric must be summed once more; None where it was right."""
+    has_gaps = any((answer.figures[:, place] != answer.n).any() for place in answer.query.places[way.metric].counts)
     if not way.guarded and (has_gaps or isnan(loss)):
         return way._replace(guarded=True)
     if not way.one_pass and loss > MAX_LOSS:

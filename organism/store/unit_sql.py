@@ -23,9 +23,14 @@ class Way(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a metric's figures stand after the labels: 0 is the number of units. `n` is None where all are counted."""
+    """Where a metric's figures stand after the labels: 0 is the number of units.
+
+    A guarded metric has `n`, its complete units, and `present`, those with no value missing; any other has `counts`, a
+    column's units each (which DuckDB's statistics answer where they know of no NULL).
+    """
 
     n: int | None
+    counts: tuple[int, ...]
     first: tuple[int, ...]
     second: tuple[int, ...]
     present: int | None
@@ -33,14 +38,10 @@ class Places(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query; its rows begin with the variant, a value a segment, the grouping set's mark and the number of units.
-
-    `whole` is the place of the number of units with no value missing, None when every metric is guarded.
-    """
+    """A query; its rows begin with the variant, a value a segment, the grouping set's mark and the number of units."""
 
     sql: str
     places: dict[str, Places]
-    whole: int | None
     n_figures: int
 
 
@@ -72,8 +73,6 @@ def sum_query(
     """The one GROUP BY, by variant and the `sets` of segments (places in `segments`; one empty set without any)."""
     values, sums = _Select("x"), _Select("a", first=1)
     places = {way.metric: _places(way, way.metric in denominators, values, sums) for way in ways}
-    open_columns = [name for way in ways if not way.guarded for name in _values(way, values)]
-    whole = sums.place(f"count({' + '.join(dict.fromkeys(open_columns))})") if open_columns else None
     keys = "".join(f", s{i}" for i in range(len(segments)))
     labels = "".join(f", s{i}::VARCHAR AS s{i}" for i in range(len(segments)))
     derived = "".join(f",\n    ({segment}) AS s{i}" for i, segment in enumerate(segments))
@@ -83,7 +82,7 @@ def sum_query(
         f"FROM (SELECT ({variant}) AS v{derived}{values.text}\n  FROM ({relation}) AS units) AS pivoted\n"
         f"GROUP BY {_grouping(sets, keys)}"
     )
-    return Query(sql, places, whole, 1 + len(sums.at))
+    return Query(sql, places, 1 + len(sums.at))
 
 
 def sample_query(relation: str, variant: str, segments: Sequence[str], columns: Sequence[str], n: int) -> str:
@@ -122,6 +121,7 @@ def _places(way: Way, divides: bool, values: _Select, sums: _Select) -> Places:
     negative = sums.place(f"count(*) FILTER ({names[1]} < {literal(-way.pivots[1])})") if divides else None
     return Places(
         n=sums.place(f"count({names[0]})") if way.guarded else None,
+        counts=() if way.guarded else tuple(sums.place(f"count({name})") for name in names),
         first=tuple(sums.place(first.format(name)) for name in names),
         second=tuple(sums.place(second.format(names[i], names[j])) for i, j in way.pairs),
         present=present,
