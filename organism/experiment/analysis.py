@@ -311,7 +311,7 @@ def _note(evidence: Evidence, reading: Reading) -> str | None:
             return "A variant has one user with a value; two are needed for an interval."
         return "All users of both variants have the same value, or too few differ: no interval can be given."
     infinite = evidence.sums.n_infinite.get(name, 0)
-    return f"{infinite} users with an infinite value are left out." if infinite else None
+    return f"{infinite} interactions with an infinite value are left out." if infinite else None
 
 
 def request_level(evidence: Evidence, settings: Settings, treatment: str) -> RequestLevel:

@@ -103,6 +103,7 @@ def _rows_sql(ask: Ask) -> str:
         there = _there(num, den)
         columns.append(f"CASE WHEN {there} THEN {num} END::DOUBLE AS n{i}")
         columns.append(f"CASE WHEN {there} THEN {den} END::DOUBLE AS d{i}")
+        columns.append(f"coalesce(isinf({num}::DOUBLE), false) AS is_infinite{i}")
     for i, (column, _) in enumerate(ask.quantiles.values()):
         columns.append(f"CASE WHEN isfinite({column}) THEN {column} END::DOUBLE AS v{i}")
     columns += [f"{utility} AS u{i}" for i, utility in enumerate(ask.utilities)]

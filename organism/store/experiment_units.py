@@ -38,8 +38,8 @@ class Sums(NamedTuple):
     followed the results have no probability on record, and are in no sum. `metrics` (by name and variant) have the
     columns numerator and denominator, then those of each covariate before the start; `reward` (by variant) the utility
     sums, then the rows; `requests` numerator and denominator of the first primary metric over single interactions.
-    `n_infinite` users have an infinite value, by metric. `left_out` are segments of too many values. `sql` is what was
-    asked.
+    `n_infinite` interactions have an infinite value, by metric; they are in no sum of it. `left_out` are segments of
+    too many values. `sql` is what was asked.
     """
 
     n_users: dict[str, int]
@@ -114,7 +114,7 @@ def _read(cursor: Cursor, experiment: Experiment, ask: Ask) -> Sums:
         n_with_past=int(n_past),
         looks=read_looks(cursor, variants),
         metrics={name: by_metric.get(name, {}) for name in columns},
-        n_infinite={name: sum(n for (m, _), n in whole.n_infinite.items() if m == name) for name in columns},
+        n_infinite=_infinite(cursor, list(columns)),
         quantiles=_quantiles(cursor, ask),
         reward=by_metric.get(UTILITIES, {}),
         requests=_requests(cursor, ask),
@@ -124,6 +124,12 @@ def _read(cursor: Cursor, experiment: Experiment, ask: Ask) -> Sums:
         periods=read_periods(cursor, ask),
         sql="\n\n".join(found.sql.rstrip(";") + ";" for found in (whole, sliced) if found is not None),
     )
+
+
+def _infinite(cursor: Cursor, names: Sequence[str]) -> dict[str, int]:
+    counts = ", ".join(f"count(*) FILTER (is_infinite{i})" for i in range(len(names)))
+    found = cursor.execute(f"SELECT {counts} FROM experiment_rows").fetchall()[0] if names else ()
+    return dict(zip(names, map(int, found), strict=True))
 
 
 def _count(cursor: Cursor, what: str, parameters: Sequence[Any] = ()) -> int:

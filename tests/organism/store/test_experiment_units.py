@@ -172,6 +172,15 @@ def test_the_reward_sums_utilities_of_rows_that_have_every_signal(store, events,
     assert read_sums(store, experiment, ask).reward["a"].mean == pytest.approx((0.75 + 0.25, 0.4 + 0.8, 2))
 
 
+def test_an_infinite_value_is_left_out_and_counted(store, events, experiment):
+    for n, latency in enumerate((400.0, float("inf"), 600.0)):
+        events.answered("x", 60, START + timedelta(hours=n), experiment_id="e", variant_id="a", latency_ms=latency)
+    events.write()
+    found = read_sums(store, experiment, asked(store, events.loop_id))
+    assert found.n_infinite == {KEPT: 0, "latency_ms": 1}
+    assert found.metrics["latency_ms"]["a"].mean[:2] == (1000.0, 2.0)
+
+
 def test_what_nobody_did_is_empty_and_an_unknown_metric_a_sentence(store, events, experiment):
     found = read_sums(store, experiment, asked(store, events.loop_id))
     assert (found.n_users, found.looks, found.days, found.periods) == (dict.fromkeys(VARIANTS, 0), (), (), None)
