@@ -12,15 +12,20 @@ from ui.experiment_details import details
 from ui.experiment_planned import planned
 from ui.experiment_views import label
 
-if not cards.presenting():
+
+def head() -> None:
+    """The page's own title; a slide has its verdict instead."""
     cards.head(
         "Experiments",
         "Is the new version really better? The verdict first, then what stands behind it; share it by its address.",
         "science",
     )
+
+
 loop = runtime.chosen_loop()
 found = runtime.read(read_experiments, loop.loop_id) if loop else pd.DataFrame()
 if loop is None or found.empty:
+    head()
     cards.empty(
         "No experiment yet",
         "An experiment gives each user one of several variants and compares what they keep. Plan one, or start one "
@@ -32,6 +37,8 @@ if loop is None or found.empty:
     st.page_link(cards.page_file("fine_tunes"), label="Open Fine-tunes", icon=":material/arrow_forward:")
     st.stop()
 
+if not cards.presenting():
+    head()
 # Which experiment: the address says it, and always does, so that a link stays a link to this one.
 ids = list(found["experiment_id"])
 asked = st.query_params.get("exp")
@@ -62,6 +69,8 @@ if asked != chosen:
 
 experiment = runtime.read(read_experiment, chosen)
 if experiment.status == PLANNED:
+    if cards.presenting():
+        head()
     planned(experiment)
     if cards.presenting():
         cards.present_button()

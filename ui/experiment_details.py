@@ -65,7 +65,7 @@ def measures(card: Scorecard, experiment: Experiment) -> None:
             guardrails(card, variant)
 
 
-_WIDTHS = {"Measure": 145, "In the plan": 80, "p, one look": 80, "p, always": 75, "Users": 60}
+_WIDTHS = {"Measure": 138, "In the plan": 76, "p, one look": 76, "p, always": 70, "Users": 52}
 
 
 def request_level(card: Scorecard, experiment: Experiment) -> None:
@@ -180,7 +180,7 @@ def weights(card: Scorecard, experiment: Experiment) -> None:
             figure = runtime.figure(experiment_charts.weights, table, about=(card.experiment_id,))
             cards.chart(
                 figure,
-                f"By the design {found.design} the reward changed by "
+                f'By the design "{found.design}" the reward changed by '
                 f"{scorecards.change('reward', found.effect) or 'an unknown amount'} "
                 f"({scorecards.interval('reward', found.low, found.high)}). One weight is moved at a time, the others "
                 "stay.",

@@ -19,6 +19,8 @@ GUARDRAILS = {
 SHARES = ("retained_char_rate", "written_share", "accepted", "error")
 _SUFFIXES = {"latency_ms": " ms", "ttft_ms": " ms", "output_tokens": " tokens", "cost_usd": " USD"}
 PER_1000 = "cost_usd"
+NOTHING = 1e-9
+"""What is smaller came of rounding."""
 
 
 def change_unit(metric: str) -> Unit:
@@ -59,7 +61,7 @@ def _said(value: float | None, unit: Unit, sign: str, digits: int | None) -> str
 
 def _format(size: float) -> str:
     """Three figures or so, whatever the size of a number."""
-    if size < 1e-9 or size >= 100:
+    if size < NOTHING or size >= 100:
         return "z,.0f"
     return "z,.1f" if size >= 1 else "z.3f" if size >= 1e-3 else ".2g"
 
@@ -154,7 +156,7 @@ def chance_words(card: Scorecard, variant: str) -> str:
     row = next((row for row in rows_of(card.metrics, variant) if row.metric == card.primary), None)
     if row is None or row.chance_to_win is None or row.expected_loss is None:
         return ""
-    lost = str(change(row.metric, abs(row.expected_loss))).lstrip("+")
+    lost = _said(abs(row.expected_loss), change_unit(row.metric), "", None)
     return (
         f"Read with a flat prior, {variant} is better than {card.control} in {label_of(row).lower()} with a chance of "
         f"{row.chance_to_win:.1%}, and shipping it has an expected loss of {lost}. No rule looks at this."

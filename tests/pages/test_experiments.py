@@ -37,10 +37,12 @@ def test_a_link_to_nothing_says_so_and_shows_the_latest(full: Path, visit: Visit
 
 
 def test_an_empty_workspace_says_what_to_do_next(empty: Path, visit: Visit) -> None:
-    app = visit("experiments")
-    assert "Plan one" in app.info[0].value
-    assert not app.exception
-    assert not app.metric
+    for query in ({}, {"present": "1"}):
+        app = visit("experiments", **query)
+        assert "Plan one" in app.info[0].value
+        assert app.title[0].value
+        assert not app.exception
+        assert not app.metric
 
 
 def test_a_decided_experiment_says_first_what_was_decided_and_the_wrong_p_is_struck_through(
@@ -81,6 +83,7 @@ def test_three_variants_are_compared_and_either_treatment_can_be_looked_at(full:
 def test_a_planned_experiment_shows_its_plan_and_is_started_with_a_name(full: Path, visit: Visit) -> None:
     visit("experiments")
     exp = experiment_places.planned(runtime.store(), utcnow())
+    assert visit("experiments", exp=exp, present="1").title[0].value
     app = visit("experiments", exp=exp)
     assert "Planned, not started" in app.header[0].value
     assert not app.metric
