@@ -2,13 +2,15 @@
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from organism.api.access import KeyRequired, StoreOf
 from organism.api.parts import LoopOf
 from organism.config import utcnow
 from organism.deploy.flow import version_by_name
 from organism.experiment.flow import evidence_of, start_experiment, track_of
+from organism.experiment.record_flow import record_of
+from organism.experiment.report_flow import report_of
 from organism.experiment.rules import judge
 from organism.loop import decide_and_apply
 from organism.observe.flow import needs_you, vitals
@@ -67,6 +69,25 @@ def scorecard(store: StoreOf, experiment_id: str, treatment: str | None = None) 
     """
     evidence = evidence_of(store, experiment_id, utcnow())
     return JSONResponse({"scorecard": plain(judge(evidence)), "track": plain(track_of(evidence, treatment))})
+
+
+@router.get("/experiments/{experiment_id}/report", tags=["experiment"], summary="The experiment as one HTML file")
+def report(store: StoreOf, experiment_id: str) -> HTMLResponse:
+    """It loads nothing else and prints on A4. Of a decided experiment it is the same file every time."""
+    name = f'inline; filename="experiment-{experiment_id}.html"'
+    return HTMLResponse(report_of(store, experiment_id), headers={"content-disposition": name})
+
+
+@router.get("/experiments/{experiment_id}/record", tags=["experiment"], summary="The record of the last decision")
+def record(store: StoreOf, experiment_id: str) -> Response:
+    """The canonical JSON bytes as they were kept; before any decision the record as of now.
+
+    `X-Record-SHA256` is their hash, which `organism experiment replay FILE` comes to again.
+    """
+    found = record_of(store, experiment_id)
+    name = f'attachment; filename="experiment-{experiment_id}.json"'
+    headers = {"content-disposition": name, "x-record-sha256": found.sha256}
+    return Response(found.content, media_type="application/json", headers=headers)
 
 
 @router.post("/experiments/{experiment_id}/decide", tags=["experiment"], summary="Record the decision")

@@ -5,8 +5,13 @@ from typing import NamedTuple
 from organism.experiment.scorecard import Guardrail, MetricRow, SegmentRow
 from organism.experiment.sentences import SHARES
 
-SUFFIXES = {"latency_ms": " ms", "ttft_ms": " ms", "output_tokens": " tokens", "cost_usd": " USD"}
+NBSP = "\N{NO-BREAK SPACE}"
+SUFFIXES = {name: f"{NBSP}{unit}" for name, unit in (
+    ("latency_ms", "ms"), ("ttft_ms", "ms"), ("output_tokens", "tokens"), ("cost_usd", "USD"),
+)}  # fmt: skip
 COST = "cost_usd"
+ROUNDING = 1e-6
+"""Of a guardrail's margin: what is below it comes from adding up floats."""
 PER = 1000.0
 """A draft costs fractions of a cent: its cost is said for a thousand."""
 
@@ -26,6 +31,10 @@ class Unit(NamedTuple):
         form = f"z,.{self.digits}f" if self.digits is not None else _format(abs(scaled))
         return f"{scaled:{sign}{form}}{self.suffix}".replace("-", "−")
 
+    def tick(self, value: float) -> str:
+        """A round figure on an axis: no more decimals than it has, and zero without sign or unit."""
+        return f"{value * self.factor:+.6g}{self.suffix}".replace("-", "−") if value else "0"
+
 
 def _format(size: float) -> str:
     if size < 1e-9 or size >= 100:
@@ -38,7 +47,7 @@ PERCENT = Unit(100.0, "%", 1)
 
 def change_unit(metric: str) -> Unit:
     """How a difference in this metric is written."""
-    return Unit(100.0, " pt", 1) if metric in SHARES else level_unit(metric)
+    return Unit(100.0, f"{NBSP}pt", 1) if metric in SHARES else level_unit(metric)
 
 
 def level_unit(metric: str) -> Unit:
@@ -64,9 +73,14 @@ def interval(unit: Unit, low: float | None, high: float | None, sign: str = "+")
     return f"{unit._replace(suffix='').said(low, sign)} to {unit.said(high, sign)}"
 
 
-def p_words(p: float | None, name: str = "p") -> str:
+def p_words(p: float | None) -> str:
     """A p-value as people read it."""
-    return f"{name} unknown" if p is None else f"{name} < 0.001" if p < 0.001 else f"{name} = {p:.3f}"
+    return "p unknown" if p is None else f"p = {p_figure(p)}".replace("= <", "<")
+
+
+def p_figure(p: float | None) -> str:
+    """A p-value in a table."""
+    return "–" if p is None else f"<{NBSP}0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def label_of(row: MetricRow | Guardrail) -> str:
@@ -86,7 +100,11 @@ def worse_words(guardrail: Guardrail) -> str:
     if guardrail.worse is None:
         return "–"
     found = change(guardrail.metric, abs(guardrail.worse)).lstrip("+")
-    return f"{found} {'worse' if guardrail.worse > 0 else 'better'}" if guardrail.worse else "equal"
+    if abs(guardrail.worse) < ROUNDING * abs(guardrail.limit or 1.0) or found == change(guardrail.metric, 0.0).lstrip(
+        "+"
+    ):
+        return "equal"
+    return f"{found} {'worse' if guardrail.worse > 0 else 'better'}"
 
 
 def segment_name(row: SegmentRow) -> str:

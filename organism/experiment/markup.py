@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 Child: TypeAlias = "str | Iterable[Child] | None"
 VOID = frozenset({"br", "hr", "meta"})
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What no HTML document may hold, and halves of surrogate pairs, which no UTF-8 can."""
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""What no HTML document may hold, halves of surrogate pairs, and the signs that turn the text after them around."""
 
 
 class Markup(str):

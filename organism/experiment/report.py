@@ -121,9 +121,17 @@ def _planned(subject: Subject) -> list[Markup | None]:
 
 def _read(subject: Subject, card: Scorecard) -> list[Markup | None]:
     first = [_verdict(subject, card), _tiles(subject, card)]
-    last = [_split(card), _plan(subject), _adjusted(card), _rules(card), _decisions(subject), _sql(card)]
+    last = [
+        _split(card),
+        _plan(subject),
+        _adjusted(card),
+        _rules(card),
+        _decisions(subject),
+        _record(subject),
+        _sql(card),
+    ]
     if card.verdict is Verdict.BLOCKED:
-        return [*first, *last, _record(subject)]
+        return [*first, *last]
     found = [
         findings.effect_by_day(card, subject.looks),
         findings.guardrails(card),
@@ -136,7 +144,7 @@ def _read(subject: Subject, card: Scorecard) -> list[Markup | None]:
         findings.weights(card),
         _power(card),
     ]
-    return [*first, *found, *last, _record(subject)]
+    return [*first, *found, *last]
 
 
 def _word(tone: str, words: str, path: str) -> Markup:
@@ -183,7 +191,9 @@ def _tiles(subject: Subject, card: Scorecard) -> Markup:
     effect = _tile(
         f"{card.primary_label}, {card.treatment}",
         change(card.primary, card.effect),
-        f"{interval(change_unit(card.primary), card.ci_low, card.ci_high)}, {KINDS[card.interval_kind]}",
+        "no interval yet"
+        if card.ci_low is None
+        else f"{interval(change_unit(card.primary), card.ci_low, card.ci_high)}, {KINDS[card.interval_kind]}",
     )
     return el("div", effect, tiles[0], _guardrail_tile(card), tiles[1], class_="tiles")
 
@@ -309,7 +319,9 @@ def _rules(card: Scorecard | None) -> Markup:
 
 
 def _decisions(subject: Subject) -> Markup | None:
-    """Everything that was decided about this experiment."""
+    """Everything that was decided, where it is more than the decision at the top."""
+    if subject.ended_at is not None and len(subject.decisions) == 1:
+        return None
     rows = [
         [VERDICTS[one.verdict][1], one.note, f"{one.actor}, {_at(one.decided_at)}", one.rule]
         for one in subject.decisions
@@ -330,8 +342,9 @@ def _record(subject: Subject) -> Markup:
     card = subject.card
     terms = [("Experiment", subject.experiment_id), ("Data version", card.data_version if card else "")]
     terms += [("Record, SHA-256", subject.sha256 or "")]
-    command = "replay" if subject.sha256 else "report"
-    again = f"organism experiment {command} {subject.experiment_id}"
+    again = f"organism experiment replay {subject.experiment_id}"
+    if subject.sha256 is None:
+        again = f"organism experiment report {subject.experiment_id} --out report.html"
     return section(
         "Record",
         said(subject.standing),

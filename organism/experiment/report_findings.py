@@ -12,6 +12,7 @@ from organism.experiment.figures import (
     level,
     level_unit,
     margin_words,
+    p_figure,
     p_words,
     segment_name,
     worse_words,
@@ -102,15 +103,20 @@ _GUARDRAIL_HEAD = ("Measure", "State", "May get worse by", "Found", "p, one-side
 
 def _guardrail(one: Guardrail) -> list[str | Markup]:
     tone, word = STATES[one.state]
-    p = "–" if one.p_value is None else p_words(one.p_value)
-    return [label_of(one), el("span", word, class_=f"state {tone}"), margin_words(one), worse_words(one), p]
+    return [
+        label_of(one),
+        el("span", word, class_=f"state {tone}"),
+        margin_words(one),
+        worse_words(one),
+        p_figure(one.p_value),
+    ]
 
 
 def _margins(rows: Sequence[Guardrail]) -> Markup | None:
     marks = [
         Mark(
             label_of(one),
-            f"{one.worse / one.limit:.0%} used, {one.worse_at_most / one.limit:.0%} at most".replace("-", "−"),
+            f"{one.worse / one.limit:z.0%} used, {one.worse_at_most / one.limit:z.0%} at most".replace("-", "−"),
             one.worse / one.limit,
             one.worse / one.limit,
             one.worse_at_most / one.limit,
@@ -156,12 +162,15 @@ def measures(card: Scorecard) -> Markup:
     parts = []
     for name in treatments(card):
         rows = [row for row in card.metrics if row.variant in ("", name)]
-        parts += [_of(card, name), _forest(card, name, rows), grid(_MEASURE_HEAD, [_measure(row) for row in rows], 2)]
+        head = ("Measure", "In the plan", card.control, name, "Difference", f"{_sure(card)}, one look", "Always valid")
+        table = grid((*head, "p, one look"), [_measure(row) for row in rows], 2)
+        parts += [_of(card, name), _forest(card, name, rows), table]
         parts += [said(f"{label_of(row)}: {row.note}", "small") for row in rows if row.note]
     return section("Everything measured", *parts)
 
 
-_MEASURE_HEAD = ("Measure", "In the plan", "Control", "Treatment", "Difference", "95%, one look", "Always valid", "p")
+def _sure(card: Scorecard) -> str:
+    return f"{100 * (1 - float((card.plan or {}).get('alpha', 0.05))):.4g}%"
 
 
 def _measure(row: MetricRow) -> list[str | Markup]:
@@ -174,7 +183,7 @@ def _measure(row: MetricRow) -> list[str | Markup]:
         change(row.metric, found.effect),
         interval(unit, found.ci_low, found.ci_high),
         interval(unit, row.sequence_low, row.sequence_high),
-        "–" if found.p_value is None else p_words(found.p_value).removeprefix("p ").removeprefix("= "),
+        p_figure(found.p_value),
     ]
 
 
@@ -258,7 +267,8 @@ def _segment(card: Scorecard, row: SegmentRow) -> list[str | Markup]:
         level(card.primary, row.mean_control),
         level(card.primary, row.mean_treatment),
         change(card.primary, row.effect),
-        *("–" if p is None else p_words(p, "").strip().removeprefix("= ") for p in (row.p_value, row.p_adjusted)),
+        p_figure(row.p_value),
+        p_figure(row.p_adjusted),
     ]
 
 

@@ -11,8 +11,9 @@ html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
 "Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums;overflow-wrap:break-word}
 main{max-width:800px;margin:0 auto;padding:40px 28px 56px}
-h1{font-size:28px;line-height:1.2;margin:4px 0 14px;letter-spacing:-.01em}
-h2{font-size:17px;margin:34px 0 8px;padding-top:14px;border-top:1px solid var(--line)}
+h1{font-size:28px;line-height:1.2;margin:4px 0 6px;letter-spacing:-.01em}
+header{margin-bottom:16px}
+h2{font-size:17px;margin:26px 0 8px;padding-top:16px;border-top:1px solid var(--line)}
 p{margin:6px 0}
 .over{color:var(--muted);font-size:13px;margin:0}
 .small,figcaption,.legend{color:var(--muted);font-size:13px}
@@ -69,8 +70,10 @@ code{font-size:12.5px;overflow-wrap:anywhere}
 @media (max-width:640px){main{padding:22px 16px 40px}.tiles{grid-template-columns:1fr 1fr}}
 @page{size:A4;margin:16mm 15mm 18mm;@bottom-right{content:counter(page) " / " counter(pages);font:9pt system-ui,
 sans-serif;color:#5b6b66}}
-@media print{:root{--paper:#fff;--card:#f6f5f1}body{font-size:10.5pt}main{max-width:none;padding:0}
-h1{font-size:20pt}h2{font-size:12.5pt;break-after:avoid}table,dl{font-size:9.3pt}.wide{overflow:visible}
+@media print{:root{--paper:#fff;--card:#f6f5f1}body{font-size:9.5pt;line-height:1.42}main{max-width:none;padding:0}
+h1{font-size:18pt}h2{font-size:11.5pt;break-after:avoid;margin-top:14px;padding-top:10px}table,dl{font-size:8.6pt}
+th,.small,figcaption,.legend,.over{font-size:8.4pt}th,td{padding-top:3px;padding-bottom:3px}.tile b{font-size:13pt}
+.tile span{font-size:8pt}.verdict .word{font-size:12.5pt}.verdict .lead{font-size:10.5pt}.wide{overflow:visible}
 h2+p,h2+p+p{break-after:avoid}
 figure,tr,li,.verdict,.tiles,.keep{break-inside:avoid}thead{display:table-header-group}pre{font-size:7.4pt}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}

@@ -83,18 +83,20 @@ def forest(
     reach: tuple[float, float] | None = None,
 ) -> Markup:
     """A row an interval: names at the left, figures at the right; what leaves the frame ends in an arrow."""
-    left, right, row_height, top = 190.0, 532.0, 25.0, 18.0 if any(line.label for line in lines) else 6.0
+    left, right, row_height, top = 180.0, 508.0, 25.0, 18.0 if any(line.label for line in lines) else 6.0
     low, high = reach or _reach(rows, [line.at for line in lines])
     bottom = top + row_height * len(rows)
 
     def x(value: float) -> float:
         return left + (value - low) / (high - low) * (right - left)
 
-    parts = [_vertical(x(at), top, bottom, unit.said(at, "+")) for at in ticks(low, high)] if reach is None else []
-    for line in lines:
-        if low <= line.at <= high:
-            parts.append(_rule(x(line.at), x(line.at), top, bottom, line))
-            parts.append(_text(x(line.at), top - 6, line.label, f"note {line.ink}-text", "middle"))
+    parts = [_vertical(x(at), top, bottom, unit.tick(at)) for at in ticks(low, high)] if reach is None else []
+    shown = sorted((line for line in lines if low <= line.at <= high), key=lambda line: line.at)
+    for place, line in enumerate(shown):
+        # Two names keep to their own sides, so that they never lie on each other.
+        anchor, aside = ("middle", 0) if len(shown) == 1 else ("start", 2) if place else ("end", -2)
+        parts.append(_rule(x(line.at), x(line.at), top, bottom, line))
+        parts.append(_text(x(line.at) + aside, top - 6, line.label, f"note {line.ink}-text", anchor))
     for place, row in enumerate(rows):
         parts += _mark(row, top + (place + 0.5) * row_height, x, (low, high), (left, right))
     return drawing(bottom + (20.0 if reach is None else 6.0), about, parts)
@@ -119,7 +121,7 @@ def track(looks: Sequence[Look], unit: Unit, about: str, *, lines: Sequence[Line
     parts = [
         Markup(
             el("line", x1=left, x2=right, y1=y(at), y2=y(at), class_="grid")
-            + _text(left - 8, y(at) + 4, unit.said(at, "+"), "tick", "end")
+            + _text(left - 8, y(at) + 4, unit.tick(at), "tick", "end")
         )
         for at in ticks(low, high)
     ]
@@ -146,7 +148,7 @@ def since_exposure(rows: Sequence[Mark], unit: Unit, about: str, *, lines: Seque
     parts = [
         Markup(
             el("line", x1=left, x2=right, y1=y(at), y2=y(at), class_="grid")
-            + _text(left - 8, y(at) + 4, unit.said(at, "+"), "tick", "end")
+            + _text(left - 8, y(at) + 4, unit.tick(at), "tick", "end")
         )
         for at in ticks(low, high)
     ]
@@ -174,9 +176,10 @@ def _mark(
     if row.value is None:
         return parts
     (low, high), (left, right) = reach, frame
-    if row.low is not None and row.high is not None and row.high >= low and row.low <= high:
-        start, end = x(max(row.low, low)), x(min(row.high, high))
-        parts.append(el("line", x1=start, x2=end, y1=y, y2=y, class_=f"whisker {row.ink}-ink"))
+    if row.low is not None and row.high is not None:
+        if row.high >= low and row.low <= high:
+            start, end = x(max(row.low, low)), x(min(row.high, high))
+            parts.append(el("line", x1=start, x2=end, y1=y, y2=y, class_=f"whisker {row.ink}-ink"))
         parts += [_arrow(left, y, -1, row.ink)] if row.low < low else []
         parts += [_arrow(right, y, 1, row.ink)] if row.high > high else []
     if low <= row.value <= high:
@@ -231,10 +234,16 @@ def _short(words: str, most: int) -> str:
 
 
 def _reach(rows: Sequence[Mark], also: Sequence[float]) -> tuple[float, float]:
-    """From the least to the greatest interval, but not past four times the typical one: the frame is for most rows."""
+    """From the least to the greatest interval, but not past four times the typical one, or the first.
+
+    So one wild row leaves the frame instead of making all others dots; the first row is what the chart is about.
+    """
     ends = [end for row in rows for end in (row.low, row.high, row.value) if end is not None]
     wide = sorted(max(abs(row.low), abs(row.high)) for row in rows if row.low is not None and row.high is not None)
-    most = 4 * wide[len(wide) // 2] if wide else max((abs(end) for end in ends), default=1.0)
+    first = next((row for row in rows if row.low is not None and row.high is not None), None)
+    most = max((abs(end) for end in ends), default=1.0)
+    if first is not None and first.low is not None and first.high is not None:
+        most = max(4 * wide[len(wide) // 2], abs(first.low), abs(first.high))
     return _with_air([min(max(end, -most), most) for end in ends] + [0.0, *also])
 
 
