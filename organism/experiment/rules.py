@@ -1,6 +1,6 @@
 """The written rules that turn figures into a verdict. Pure: the same evidence always gives the same scorecard."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from organism.experiment import sentences
 from organism.experiment.analysis import (
@@ -191,37 +191,12 @@ def split_check(evidence: Evidence, settings: Settings) -> SplitCheck:
 
 def _scorecard(evidence: Evidence, found: Found, rule: Rule, notes: tuple[str, ...]) -> Scorecard:
     settings, headline, horizon = found.settings, found.headline, found.horizon
-    comparison = headline.comparison
-    more = horizon.more_users if rule.verdict is Verdict.KEEP_RUNNING else None
-    if more is None and rule.name == "guardrail_open":
-        still_open = [
-            one for one in found.guardrails if one.variant == headline.variant and one.state is GuardrailState.OPEN
-        ]
-        more = users_to_settle(still_open, settings.n_exposed)
+    more = _more_users(found, rule)
     request = request_level(evidence, settings, headline.variant)
     rows, heterogeneity = read_segments(evidence, settings)
-    fixed = without_claim(comparison) if settings.is_adaptive else comparison
     words = sentences.Words(evidence, settings, headline, found.guardrails, found.split, horizon, more)
     return Scorecard(
-        experiment_id=evidence.experiment_id,
-        name=evidence.name,
-        control=settings.control,
-        treatment=headline.variant,
-        effect=comparison.effect,
-        ci_low=headline.low,
-        ci_high=headline.high,
-        p_value=headline.p_value,
-        relative=comparison.relative,
-        relative_low=headline.relative_low,
-        relative_high=headline.relative_high,
-        n_control=comparison.n_control,
-        n_treatment=comparison.n_treatment,
-        mean_control=comparison.mean_control,
-        mean_treatment=comparison.mean_treatment,
-        srm_p_value=found.split.p_value,
-        n_users=found.split.counts,
-        n_interactions=evidence.sums.n_interactions,
-        n_in_both=evidence.sums.n_strayed,
+        **_headline(evidence, found),
         more_users=more,
         verdict=rule.verdict,
         rule=rule.name,
@@ -229,14 +204,9 @@ def _scorecard(evidence: Evidence, found: Found, rule: Rule, notes: tuple[str, .
         metrics=metric_rows(evidence, settings, found.readings),
         guardrails=found.guardrails,
         request_level=request,
-        request_sentence=sentences.request(request, comparison.p_value),
+        request_sentence=sentences.request(request, headline.comparison.p_value),
         is_synthetic=evidence.is_synthetic,
-        primary=headline.metric,
-        primary_label=evidence.measure[headline.metric].label,
         variants=_variants(evidence, settings),
-        interval_kind=settings.kind,
-        fixed=(fixed.ci_low, fixed.ci_high, fixed.p_value),
-        always=(headline.band.low, headline.band.high, headline.band.p_value),
         n_planned=settings.n_planned,
         days_left=more / horizon.users_per_day if more and horizon.users_per_day else None,
         users_per_day=horizon.users_per_day,
@@ -258,6 +228,48 @@ def _scorecard(evidence: Evidence, found: Found, rule: Rule, notes: tuple[str, .
         plan_changes=_plan_changes(evidence),
         data_version=evidence.data_version,
     )
+
+
+def _headline(evidence: Evidence, found: Found) -> dict[str, Any]:
+    """The fields of the scorecard that say which effect it is about, and how large it is."""
+    settings, headline, comparison = found.settings, found.headline, found.headline.comparison
+    fixed = without_claim(comparison) if settings.is_adaptive else comparison
+    return {
+        "experiment_id": evidence.experiment_id,
+        "name": evidence.name,
+        "control": settings.control,
+        "treatment": headline.variant,
+        "effect": comparison.effect,
+        "ci_low": headline.low,
+        "ci_high": headline.high,
+        "p_value": headline.p_value,
+        "relative": comparison.relative,
+        "relative_low": headline.relative_low,
+        "relative_high": headline.relative_high,
+        "n_control": comparison.n_control,
+        "n_treatment": comparison.n_treatment,
+        "mean_control": comparison.mean_control,
+        "mean_treatment": comparison.mean_treatment,
+        "srm_p_value": found.split.p_value,
+        "n_users": found.split.counts,
+        "n_interactions": evidence.sums.n_interactions,
+        "n_in_both": evidence.sums.n_strayed,
+        "primary": headline.metric,
+        "primary_label": evidence.measure[headline.metric].label,
+        "interval_kind": settings.kind,
+        "fixed": (fixed.ci_low, fixed.ci_high, fixed.p_value),
+        "always": (headline.band.low, headline.band.high, headline.band.p_value),
+    }
+
+
+def _more_users(found: Found, rule: Rule) -> int | None:
+    """How many more users are needed; for a guardrail that is open at the planned size, until it settles."""
+    more = found.horizon.more_users if rule.verdict is Verdict.KEEP_RUNNING else None
+    if more is None and rule.name == "guardrail_open":
+        variant = found.headline.variant
+        still_open = [one for one in found.guardrails if (one.variant, one.state) == (variant, GuardrailState.OPEN)]
+        return users_to_settle(still_open, found.settings.n_exposed)
+    return more
 
 
 def _worse_rivals(evidence: Evidence, found: Found) -> tuple[str, ...]:
