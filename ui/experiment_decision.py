@@ -11,6 +11,7 @@ from organism.records import Verdict
 from organism.store.experiments import RUNNING, Experiment
 from organism.traffic import run_simulated_traffic
 from ui import cards, charts, runtime
+from ui.experiment_record import take_away
 from ui.words import literal
 
 CHOICES = (Verdict.SHIP, Verdict.KEEP_RUNNING, Verdict.STOP, Verdict.ROLL_BACK)
@@ -27,6 +28,7 @@ def decision(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -
             form(card, experiment)
         for made in decisions.itertuples():
             line(made)
+        take_away(experiment, decisions)
 
 
 def form(card: Scorecard, experiment: Experiment) -> None:

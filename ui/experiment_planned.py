@@ -9,6 +9,7 @@ from organism.experiment.plan_flow import proposal_of, size_plan, start_planned
 from organism.store.experiments import Experiment
 from ui import cards, runtime
 from ui.experiment_details import agreed
+from ui.experiment_record import take_away
 from ui.experiment_views import about, status
 from ui.words import counted, literal, sentence
 
@@ -42,6 +43,7 @@ def planned(experiment: Experiment) -> None:
         )
     if not cards.presenting():
         start(experiment)
+        take_away(experiment)
 
 
 def _ask(experiment: Experiment) -> str:

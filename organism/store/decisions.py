@@ -62,10 +62,11 @@ def append_decision(store: Store, decision: Mapping[str, Any], *, ends: bool) ->
 def read_decisions(store: Store, experiment_id: str) -> pd.DataFrame:
     """An experiment's decisions, newest first.
 
-    Columns: decision_id, verdict, rule, note, actor, scorecard (JSON text), created_at.
+    Columns: decision_id, verdict, rule, note, actor, scorecard (JSON text), created_at, has_record.
     """
     return store.frame(
-        "SELECT decision_id, verdict, rule, note, actor, scorecard::VARCHAR AS scorecard, created_at "
+        "SELECT decision_id, verdict, rule, note, actor, scorecard::VARCHAR AS scorecard, created_at, "
+        "record IS NOT NULL AS has_record "
         "FROM decisions WHERE experiment_id = ? ORDER BY created_at DESC, decision_id DESC",
         [experiment_id],
     )

@@ -1,0 +1,99 @@
+"""`organism experiment replay` and `report`, as a stranger meets them."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from organism.cli.main import main
+from organism.config import Workspace
+from organism.experiment.flow import decide
+from organism.experiment.record_flow import record_of
+from organism.records import Verdict
+from organism.store.loops import ensure_loop
+from organism.store.schema import open_store
+from tests.organism.conftest import Events
+from tests.organism.experiment.running import run
+
+START = datetime(2026, 9, 7, 8)
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def experiment_id(tmp_path: Path) -> str:
+    """A decided experiment in a workspace, its record as a file beside it."""
+    store = open_store(Workspace(tmp_path / "place").database)
+    events = Events(store, loop_id=ensure_loop(store, "notes", START))
+    made = run(store, events.loop_id)
+    for n in range(30):
+        for day in range(3):
+            kind = "accept" if n % 2 or n % 3 == day else "reject"
+            at = START + timedelta(days=day, hours=1)
+            events.answered(f"user {n}", at=at, kind=kind, experiment_id=made, variant_id="ab"[n % 2])
+    events.write()
+    decide(store, made, Verdict.SHIP, "More is used", "Ann", now=START + timedelta(days=4))
+    (tmp_path / "record.json").write_bytes(record_of(store, made).content)
+    store.close()
+    return made
+
+
+@pytest.fixture
+def say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Say:
+    """Runs a command on the workspace; returns code, words and complaints."""
+
+    def said(*words: str) -> tuple[int, str, str]:
+        code = main(["experiment", *words, "--workspace", str(tmp_path / "place"), "--no-demo"])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return said
+
+
+def test_a_record_is_replayed_by_experiment_by_file_and_against_the_data(
+    say: Say, experiment_id: str, tmp_path: Path
+) -> None:
+    code, said, _ = say("replay", experiment_id)
+    assert (code, said.startswith("Same bytes: SHA-256 ")) == (0, True)
+    assert "Ann decided ship" in said
+    assert say("replay", str(tmp_path / "record.json"))[:2] == (0, said)
+    code, said, _ = say("replay", experiment_id, "--from-data", "--json")
+    found = json.loads(said)
+    assert (code, found["is_same"], found["since"]["is_same"]) == (0, True, True)
+    assert "same sums today" in found["since"]["sentence"]
+
+
+def test_a_changed_file_exits_1_and_names_the_first_difference(say: Say, experiment_id: str, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.json"
+    text = (tmp_path / "record.json").read_text()
+    changed.write_text(text.replace('"n_interactions":90,', '"n_interactions":91,'))
+    code, said, _ = say("replay", str(changed))
+    assert code == 1
+    assert "n_interactions was 9" in said
+    code, said, _ = say("replay", str(changed), "--json")
+    assert (code, json.loads(said)["is_same"]) == (1, False)
+
+
+def test_bad_input_is_one_sentence(say: Say, experiment_id: str, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.json"
+    strange.write_bytes(b"\xff\xfe")
+    for words, complaint in (
+        (("replay", "nothing"), "no experiment has the id 'nothing'"),
+        (("replay", str(strange)), "cannot be read as UTF-8"),
+        (("replay", str(tmp_path / "record.json"), "--from-data"), "no database to ask again"),
+        (("report", "nothing", "--out", str(tmp_path / "x.html")), "no experiment has the id 'nothing'"),
+        (("report", experiment_id, "--out", str(tmp_path / "no" / "x.html")), "cannot be written"),
+    ):
+        code, _, said = say(*words)
+        assert code == 2
+        assert complaint in said
+
+
+def test_a_report_is_written_the_same_every_time(say: Say, experiment_id: str, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one.html", "two.html")]
+    for file in files:
+        code, said, _ = say("report", experiment_id, "--out", str(file))
+        assert (code, said.startswith(f"Wrote {file}")) == (0, True)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert "Decided: ship it" in files[0].read_text()
