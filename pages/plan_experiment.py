@@ -12,7 +12,6 @@ from organism.experiment.plan_flow import (
     plan_experiment,
     proposal_of,
     revise_plan,
-    size_plan,
     start_planned,
 )
 from organism.store.experiments import PLANNED, read_experiment, read_experiments
@@ -66,7 +65,6 @@ if said := st.session_state.pop("plan_said", None):
 
 experiment = None if asked == NEW else runtime.read(read_experiment, asked)
 if experiment is not None and experiment.status != PLANNED:
-    now = runtime.now()
     planning_versions.running(experiment, runtime.read(plan_changes, asked))
     left, right = st.columns([1, 1], gap="small")
     with left.container(border=True):
@@ -79,7 +77,7 @@ if experiment is not None and experiment.status != PLANNED:
                 st.rerun()
     with right.container(border=True), cards.polite("Not sized"):
         proposal = proposal_of(experiment)
-        planning_sizes.sizing(runtime.read(size_plan, loop.loop_id, proposal, now), proposal.plan, (asked,))
+        planning_sizes.sizing(planning_sizes.asked_of_loop(loop.loop_id, proposal), proposal.plan, (asked,))
     st.stop()
 
 left, right = st.columns([1, 1], gap="small")
@@ -94,7 +92,7 @@ with right.container(border=True):
             st.caption("What it asks for is said here, once the form can be read.")
         else:
             full = runtime.read(check_proposal, loop.loop_id, proposal)
-            planning_sizes.sizing(runtime.read(size_plan, loop.loop_id, full, runtime.now()), full.plan, (full,))
+            planning_sizes.sizing(planning_sizes.asked_of_loop(loop.loop_id, full), full.plan, (full,))
     who = st.text_input("Your name", key="plan_who", placeholder="Stands beside the plan")
     with st.container(horizontal=True):
         wants_start = st.button(

@@ -6,11 +6,18 @@ import pandas as pd
 import streamlit as st
 
 from organism.experiment.plan import Plan
-from organism.experiment.sizing import Sizing, amount
+from organism.experiment.sizing import Sizing, amount, size
+from organism.experiment.sizing_flow import Proposal, past_of, read_loop_traffic
 from ui import cards, planning_charts, runtime
 from ui.words import counted, literal
 
 ROLES = {"primary": "Primary", "guardrail": "Guardrail", "watched": "Watched"}
+
+
+def asked_of_loop(loop_id: str, proposal: Proposal) -> Sizing:
+    """What the proposal asks for; the loop's past is read once, so that a turn of a knob is arithmetic only."""
+    traffic = runtime.read(read_loop_traffic, loop_id, past_of(proposal), runtime.now())
+    return size(proposal.plan, proposal.variants, traffic)
 
 
 def sizing(found: Sizing, plan: Plan, about: tuple[Any, ...]) -> None:

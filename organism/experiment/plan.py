@@ -104,7 +104,10 @@ class Difference(NamedTuple):
 
 
 FREE = frozenset({"guardrails", "segments", "watched", "n_users"})
-"""What a running experiment's plan may change without suspicion; everything else is flagged as changed after start."""
+"""What a running experiment's plan may change without suspicion; everything else is flagged as changed after start.
+
+Fewer planned users are flagged too: the read at the end would come when somebody liked what they saw.
+"""
 _NAMES = {
     "primary": "primary metrics",
     "watched": "signals to watch",
@@ -123,7 +126,9 @@ def differences(before: Plan, after: Plan) -> list[Difference]:
     """What changed from one version of a plan to the next, a sentence part each; empty when nothing did."""
     found = [
         Difference(
-            field, f"{name}: {_said(getattr(before, field))} → {_said(getattr(after, field))}", field not in FREE
+            field,
+            f"{name}: {_said(getattr(before, field))} → {_said(getattr(after, field))}",
+            field not in FREE or (field == "n_users" and _is_less(after.n_users, before.n_users)),
         )
         for field, name in _NAMES.items()
         if getattr(before, field) != getattr(after, field)
@@ -145,6 +150,11 @@ def _guard_words(before: Plan, after: Plan) -> list[str]:
         for name in new
         if name in old and old[name] != new[name]
     ]
+
+
+def _is_less(after: int | None, before: int | None) -> bool:
+    """A read at the end that comes earlier than was planned."""
+    return before is not None and after is not None and after < before
 
 
 def _said(value: object) -> str:

@@ -70,6 +70,16 @@ def size_plan(store: Store, loop_id: str, proposal: Proposal, now: datetime) -> 
     return size(proposal.plan, proposal.variants, read_loop_traffic(store, loop_id, proposal, now))
 
 
+def past_of(proposal: Proposal) -> Proposal:
+    """The proposal without what its loop's past does not depend on, so that one reading serves many sizes."""
+    usual, plan = Plan(), proposal.plan
+    guards = tuple(guard._replace(margin=1.0, is_relative=True) for guard in plan.guardrails)
+    kept = replace(
+        plan, guardrails=guards, segments=(), minimum_effect=usual.minimum_effect, alpha=usual.alpha, power=usual.power
+    )
+    return replace(proposal, name="", hypothesis="", plan=kept)
+
+
 def sized(store: Store, loop_id: str, plan: Plan, variants: Sequence[Variant], now: datetime) -> Plan:
     """The plan with the users that this loop's variances ask for; as it is where it says so, or nothing can be said."""
     if plan.n_users is not None:
@@ -123,10 +133,6 @@ def _spans(
     found = plans.read_span_moments(
         store, loop_id, asked, until=until, spans=spans, before=PRE_PERIOD.days, design=design, variant=control
     )
-    whole = found
-    if control:
-        alone = {metric: list[str]() for metric in asked}
-        whole = plans.read_span_moments(store, loop_id, alone, until=until, spans=spans, before=0, design=design)
     quantiles = {
         metric: plans.read_span_quantiles(store, loop_id, metric, until=until, spans=spans, variant=control)
         for metric in signal_of
@@ -135,10 +141,10 @@ def _spans(
     for days in spans:
         told = {metric: spread_of(found.moments[days, metric]) for metric in asked if (days, metric) in found.moments}
         told |= {metric: spread_of_quantile(parts[days]) for metric, parts in quantiles.items() if days in parts}
-        known = {metric: whole.moments[days, metric].n for metric in asked if (days, metric) in whole.moments}
+        known = {metric: found.known.get((days, metric), 0) for metric in asked}
         known |= {metric: known[signal] for metric, signal in signal_of.items() if signal in known}
         spreads = {metric: spread for metric, spread in told.items() if spread}
-        made.append(Span(days, whole.n_users.get(days, 0), spreads, known))
+        made.append(Span(days, found.n_users.get(days, 0), spreads, known))
     return tuple(made)
 
 

@@ -37,9 +37,10 @@ class PlanVersion(NamedTuple):
 
 
 class SpanMoments(NamedTuple):
-    """By days how many users the span had, and by (days, metric) the moments over those who had the metric."""
+    """By days how many users the span had; by (days, metric) how many had the metric, and moments over them."""
 
     n_users: dict[int, int]
+    known: dict[tuple[int, str], int]
     moments: dict[tuple[int, str], Moments]
 
 
@@ -216,7 +217,7 @@ def read_span_moments(
 
     `metrics` maps each to its covariates. Moments by (days, metric): over the users who had the metric in the span
     its numerator and denominator, then each covariate's from before the span (0 and 0 for a user without). With
-    `variant` the span's rows are those that it served.
+    `variant` they are of what it served; users are counted whoever served them.
     """
     refresh_signals(store)
     names = list(dict.fromkeys([*metrics, *(name for own in metrics.values() for name in own)]))
@@ -225,12 +226,62 @@ def read_span_moments(
         metric: [f"n{at[metric]}", f"d{at[metric]}", *(f"{side}{at[one]}" for one in own for side in ("p", "q"))]
         for metric, own in metrics.items()
     }
-    relation = _users_of_spans(metric_columns(store, loop_id, names, design))
-    asked = [list(spans), until, loop_id, until, until, before, variant, variant]
+    pairs = metric_columns(store, loop_id, names, design)
+    edges = sorted({*spans, *(days + before for days in spans)})
     with store.cursor() as cursor:
-        found = scan(cursor, relation, variant="days", metrics=columns, parameters=asked)
+        cursor.begin()
+        try:
+            cursor.execute(_pieces(pairs, edges), [until, variant, variant, loop_id, until, until, edges[-1]])
+            cursor.execute(_users_of_spans(len(names)), [list(spans), before])
+            counts = ", ".join(f"count(*) FILTER (k{at[metric]})" for metric in metrics)
+            counted = cursor.execute(f"SELECT days, count(*), {counts} FROM plan_users GROUP BY days").fetchall()
+            users = "SELECT * FROM plan_users WHERE is_own"
+            found = scan(cursor, users, variant="days", metrics=columns)
+        finally:
+            cursor.rollback()
+    known = {(int(days), metric): n for days, _, *all_n in counted for metric, n in zip(metrics, all_n, strict=True)}
     moments = {(int(days), metric): cell for (metric, days, segment, _), cell in found.cells.items() if not segment}
-    return SpanMoments({int(days): n for (days, segment, _), n in found.n_units.items() if not segment}, moments)
+    return SpanMoments({int(days): n for days, n, *_ in counted}, known, moments)
+
+
+def _pieces(pairs: Sequence[tuple[str, str]], edges: Sequence[int]) -> str:
+    """A temporary table of one row a user, piece of time and owner: upto (days back), n{i} and d{i} summed.
+
+    Spans are made of pieces, so that the interactions are read once for all of them.
+    """
+    upto = " ".join(f"WHEN age < {days} THEN {days}" for days in edges)
+    sums = []
+    for i, (num, den) in enumerate(pairs):
+        there = f"isfinite({num}::DOUBLE)" + ("" if den == "1" else f" AND isfinite({den}::DOUBLE)")
+        sums.append(f"sum({num}) FILTER ({there})::DOUBLE AS n{i}, sum({den}) FILTER ({there})::DOUBLE AS d{i}")
+    return f"""
+        CREATE OR REPLACE TEMP TABLE plan_pieces AS
+        SELECT {UNIT} AS unit, CASE {upto} END AS upto, is_own, {", ".join(sums)}
+        FROM (
+            SELECT *, epoch(?::TIMESTAMP - occurred_at) / 86400 AS age, ?::VARCHAR IS NULL OR {VARIANT} = ? AS is_own
+            FROM signals WHERE loop_id = ? AND occurred_at <= ? AND occurred_at > ?::TIMESTAMP - to_days(?)
+        ) GROUP BY ALL
+    """
+
+
+def _users_of_spans(n_metrics: int) -> str:
+    """A temporary table of one row a span and user: days, is_own, then for metric i its sums in the span n{i} and
+    d{i} (NULL without any), those before it p{i} and q{i} (0 without any), and k{i}: whether it was known at all.
+    """
+    sums = ", ".join(
+        f"sum(n{i}) FILTER (is_in AND is_own) AS n{i}, sum(d{i}) FILTER (is_in AND is_own) AS d{i}, "
+        f"coalesce(sum(n{i}) FILTER (NOT is_in), 0) AS p{i}, coalesce(sum(d{i}) FILTER (NOT is_in), 0) AS q{i}, "
+        f"coalesce(bool_or(d{i} <> 0) FILTER (is_in), false) AS k{i}"
+        for i in range(n_metrics)
+    )
+    return f"""
+        CREATE OR REPLACE TEMP TABLE plan_users AS
+        SELECT days::VARCHAR AS days, bool_or(is_in AND is_own) AS is_own, {sums}
+        FROM (
+            SELECT p.*, days, upto <= days AS is_in
+            FROM plan_pieces p JOIN (SELECT unnest(?::INTEGER[]) AS days) ON upto <= days + ?
+        ) GROUP BY days, unit HAVING bool_or(is_in)
+    """
 
 
 def read_span_quantiles(
@@ -260,30 +311,6 @@ def read_span_quantiles(
             parameters=[list(spans), until, until, loop_id, variant, variant],
         )
     return {int(days): kept for days, kept in found.items()}
-
-
-def _users_of_spans(columns: Sequence[tuple[str, str]]) -> str:
-    """One row a span and user: days, then for column i n{i} and d{i}, its sums in the span (NULL for a user without),
-    p{i} and q{i} those before it.
-    """
-    sums = []
-    for i, (num, den) in enumerate(columns):
-        there = f"isfinite({num}::DOUBLE)" + ("" if den == "1" else f" AND isfinite({den}::DOUBLE)")
-        sums += [
-            f"sum({value}) FILTER (is_in AND {there})::DOUBLE AS {now_}{i}, "
-            f"coalesce(sum({value}) FILTER (NOT is_in AND {there}), 0)::DOUBLE AS {then}{i}"
-            for now_, then, value in (("n", "p", num), ("d", "q", den))
-        ]
-    return f"""
-        WITH spans AS (SELECT unnest(?::INTEGER[]) AS days), told AS (
-            SELECT days, {UNIT} AS unit, s.*, occurred_at > ?::TIMESTAMP - to_days(days) AS is_in
-            FROM signals s CROSS JOIN spans
-            WHERE loop_id = ? AND occurred_at <= ? AND occurred_at > ?::TIMESTAMP - to_days(days + ?)
-        )
-        SELECT days::VARCHAR AS days, {", ".join(sums)} FROM told
-        WHERE NOT is_in OR ?::VARCHAR IS NULL OR {VARIANT} = ?
-        GROUP BY told.days, unit HAVING bool_or(is_in)
-    """
 
 
 def read_users_by_variant(store: Store, loop_id: str, *, since: datetime, until: datetime) -> dict[str, int]:

@@ -68,6 +68,12 @@ def test_error_rates_and_the_least_gain_are_telling(field) -> None:
     assert found.is_telling
 
 
+def test_fewer_planned_users_are_telling_and_more_are_not() -> None:
+    (fewer,) = differences(Plan(n_users=400), Plan(n_users=120))
+    (more,) = differences(Plan(n_users=400), Plan(n_users=600))
+    assert (fewer.is_telling, more.is_telling) == (True, False)
+
+
 def test_a_margin_says_its_unit() -> None:
     assert margin_words(Guard("latency_ms", 0.5)) == "0.5 × the control's value"
     assert margin_words(Guard("written_share", 0.02, False)) == "0.02 in its own unit"
