@@ -57,7 +57,7 @@ svg .effect{fill:none;stroke:var(--treatment);stroke-width:2.4;stroke-linejoin:r
 .good-ink{stroke:var(--good)}.good-fill{fill:var(--good)}svg .good-text{fill:var(--good)}
 .warn-ink{stroke:var(--warn)}.warn-fill{fill:var(--warn)}svg .warn-text{fill:var(--warn)}
 .bad-ink{stroke:var(--bad)}.bad-fill{fill:var(--bad)}svg .bad-text{fill:var(--bad)}
-ul,ol{margin:6px 0;padding-left:22px}
+ul,ol{margin:6px 0;padding-left:28px}
 li{margin:2px 0}
 li.fired{font-weight:600}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:3px 18px;margin:8px 0;font-size:13.5px}
@@ -74,7 +74,7 @@ sans-serif;color:#5b6b66}}
 h1{font-size:18pt}h2{font-size:11.5pt;break-after:avoid;margin-top:14px;padding-top:10px}table,dl{font-size:8.6pt}
 th,.small,figcaption,.legend,.over{font-size:8.4pt}th,td{padding-top:3px;padding-bottom:3px}.tile b{font-size:13pt}
 .tile span{font-size:8pt}.verdict .word{font-size:12.5pt}.verdict .lead{font-size:10.5pt}.wide{overflow:visible}
-h2+p,h2+p+p{break-after:avoid}
-figure,tr,li,.verdict,.tiles,.keep{break-inside:avoid}thead{display:table-header-group}pre{font-size:7.4pt}
+h2+p:not(:last-child){break-after:avoid}p{break-inside:avoid}
+figure,tr,li,.verdict,.tiles,.keep{break-inside:avoid}thead{display:table-header-group}pre{columns:2;column-gap:7mm;font-size:6.8pt}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 """
