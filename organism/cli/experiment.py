@@ -269,8 +269,8 @@ def _row(one: MetricSize) -> dict[str, Any]:
     return {
         "metric": one.metric,
         "role": one.role,
-        "mean": one.mean,
-        "effect or margin": one.effect,
+        "mean": "-" if one.mean is None else f"{one.mean:.4g}",
+        "gain or margin": "-" if one.effect is None else f"{one.effect:.3g}",
         "users": "-" if one.n_users is None else f"{one.n_users:,}",
         "days": "-" if one.days is None else str(one.days),
     }
