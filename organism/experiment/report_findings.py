@@ -312,7 +312,7 @@ def weights(card: Scorecard) -> Markup | None:
             unit.said(one.utility_effect, "+"),
             f"{one.weight:g}",
             f"{one.share:.0%}",
-            *("never" if at is None else f"{round(at, 9):.3g}" for at in (one.unsure_at, one.zero_at)),
+            *("never" if at is None else f"{round(at, 9) + 0.0:.3g}" for at in (one.unsure_at, one.zero_at)),
         ]
         for one in found.flips
     ]
