@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 
 from organism.cli.output import Result, table
+from organism.cli.records import write_report
 from organism.experiment.any_file import analyze_file
 from organism.experiment.file_document import document
 from organism.experiment.file_question import CORRECTIONS, FileQuestion
+from organism.experiment.file_report import render_file
 from organism.experiment.file_words import FileReadout, figure, interval_words, percent, probability
 from organism.experiment.results import MetricResult, SegmentResult
 from organism.stats.sequential import TUNING
@@ -49,11 +51,14 @@ def add_to(command: Any) -> None:
     leaf.add_argument(
         "--correction", choices=list(CORRECTIONS), default="holm", help="for several metrics (default: holm)"
     )
+    leaf.add_argument("--report", metavar="FILE", help="write it as one HTML file too, to send or to print")
 
 
 def analyze(args: argparse.Namespace) -> Result:
     """The verdict-like sentence, a table, and what to know before believing it."""
     found = analyze_file(Path(args.file), question_of(args))
+    if args.report:
+        write_report(Path(args.report), render_file(found))
     return Result(in_words(found), document(found))
 
 

@@ -56,13 +56,19 @@ def _result(found: Replayed) -> Result:
 
 def report(args: argparse.Namespace) -> Result:
     """Write the report; of a decided experiment it is the same file every time."""
-    out = Path(args.out)
     with opened(args) as place:
-        content = report_of(place.store, args.experiment).encode()
+        found = report_of(place.store, args.experiment)
+    n_bytes = write_report(Path(args.out), found)
+    return Result(f"Wrote {args.out} ({n_bytes / 1000:,.0f} kB).", {"file": args.out, "bytes": n_bytes})
+
+
+def write_report(out: Path, text: str) -> int:
+    """Write a report's bytes and count them; raises InputError where the file cannot be written."""
+    content = text.encode()
     try:
         out.write_bytes(content)
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}); name a file in a folder that is there"
         ) from error
-    return Result(f"Wrote {out} ({len(content) / 1000:,.0f} kB).", {"file": str(out), "bytes": len(content)})
+    return len(content)

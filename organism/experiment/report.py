@@ -3,7 +3,7 @@
 No script and no address of another file: the head forbids them too. The same subject gives the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -74,6 +74,11 @@ def render(subject: Subject) -> str:
     """The whole document."""
     card = subject.card
     body = _planned(subject) if card is None else _read(subject, card)
+    return document(subject.name, [_top(subject), *body])
+
+
+def document(title: str, body: Sequence[Markup | None]) -> str:
+    """A page of these parts that loads nothing."""
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -81,11 +86,11 @@ def render(subject: Subject) -> str:
         el("meta", http_equiv="Content-Security-Policy", content=POLICY),
         el("meta", name="color-scheme", content="light dark"),
         el("meta", name="generator", content=f"Organism {__version__}"),
-        el("title", f"{subject.name} – experiment report"),
+        el("title", f"{title} – experiment report"),
         el("style", Markup(STYLE)),
     )
-    document = el("html", head, el("body", el("main", _top(subject), body)), lang="en")
-    return f"<!doctype html>\n{document}\n"
+    whole = el("html", head, el("body", el("main", body)), lang="en")
+    return f"<!doctype html>\n{whole}\n"
 
 
 def _top(subject: Subject) -> Markup:
@@ -101,7 +106,7 @@ def _top(subject: Subject) -> Markup:
 
 
 def _planned(subject: Subject) -> list[Markup | None]:
-    word = _word("quiet", "Planned, not started", "M10 5v5l3 3M10 2a8 8 0 1 0 .01 0")
+    word = icon_word("quiet", "Planned, not started", "M10 5v5l3 3M10 2a8 8 0 1 0 .01 0")
     rows = [
         [
             f"{one.name} (control)" if one is subject.variants[0] else one.name,
@@ -147,7 +152,8 @@ def _read(subject: Subject, card: Scorecard) -> list[Markup | None]:
     return [*first, *found, *last]
 
 
-def _word(tone: str, words: str, path: str) -> Markup:
+def icon_word(tone: str, words: str, path: str) -> Markup:
+    """The finding in a word, with its icon: a path in a frame of 20 by 20."""
     icon = el(
         "svg",
         el("path", d=path, fill="none", stroke="currentColor", stroke_width=2.0, stroke_linecap="round"),
@@ -164,14 +170,14 @@ def _verdict(subject: Subject, card: Scorecard) -> Markup:
     rules = [el("p", lead + ("." if dot else ""), class_="lead"), said(figures)]
     warnings = [said(warning, "small") for warning in card.warnings]
     if subject.ended_at is None or not subject.decisions:
-        return el("div", _word(tone, words, path), rules, warnings, class_=f"verdict {tone}")
+        return el("div", icon_word(tone, words, path), rules, warnings, class_=f"verdict {tone}")
     last = subject.decisions[0]
     tone, decided, path = VERDICTS[last.verdict]
     who = f"{last.actor}, {_at(last.decided_at)}, by the rule {last.rule}"
     other = f"The rules say otherwise: {words[0].lower()}{words[1:]}." if last.verdict is not card.verdict else ""
     return el(
         "div",
-        _word(tone, f"Decided: {decided[0].lower()}{decided[1:]}", path),
+        icon_word(tone, f"Decided: {decided[0].lower()}{decided[1:]}", path),
         el("p", f"“{last.note}” ", el("span", who, class_="small")),
         said(other),
         rules if card.sentence not in last.note else None,

@@ -32,7 +32,7 @@ MARGIN_SHOWN = 2.0
 NO_DIFFERENCE = Line(0.0, "No difference")
 
 
-def section(title: str, *parts: Markup | list[Markup] | None) -> Markup:
+def section(title: str, *parts: Markup | Sequence[Markup | None] | None) -> Markup:
     """A heading and what stands under it."""
     return el("section", el("h2", title), *parts)
 

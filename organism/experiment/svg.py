@@ -171,7 +171,7 @@ def since_exposure(rows: Sequence[Mark], unit: Unit, about: str, *, lines: Seque
 def _mark(
     row: Mark, y: float, x: Callable[[float], float], reach: tuple[float, float], frame: tuple[float, float]
 ) -> list[Markup]:
-    label = _text(0, y + 4, _short(row.label, 30), "head" if row.is_head else "label")
+    label = _text(0, y + 4, _short(row.label, 27), "head" if row.is_head else "label")
     parts = [label, _text(WIDTH, y + 4, row.said, "figure", "end")]
     if row.value is None:
         return parts

@@ -97,3 +97,22 @@ def test_a_report_is_written_the_same_every_time(say: Say, experiment_id: str, t
         assert (code, said.startswith(f"Wrote {file}")) == (0, True)
     assert files[0].read_bytes() == files[1].read_bytes()
     assert "Decided: ship it" in files[0].read_text()
+
+
+def test_a_file_is_reported_as_one_html_file_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        f"u{n},{'<i>a' if n % 2 else 'b'},{40 + n % 11 + 20 * (n % 2)},{('north', 'south')[n % 3 == 0]}"
+        for n in range(90)
+    ]
+    (tmp_path / "tests & <b>.csv").write_text("user,variant,kept,region\n" + "\n".join(rows) + "\n")
+    out = tmp_path / "out.html"
+    asked = ("--unit", "user", "--control", "b", "--metric", "kept", "--segment", "region", "--report", str(out))
+    assert main(["analyze", str(tmp_path / "tests & <b>.csv"), *asked]) == 0
+    assert "is better than b on kept" in capsys.readouterr().out
+    text = out.read_text()
+    assert "tests &amp; &lt;b&gt;.csv" in text
+    assert "&lt;i&gt;a is better than b on kept" in text
+    assert "<i>a" not in text
+    assert text.count("<svg") == 3, "the icon, the metrics and the segments"
+    assert main(["analyze", str(tmp_path / "tests & <b>.csv"), *asked[:-1], str(tmp_path / "no" / "x.html")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
