@@ -45,7 +45,7 @@ def make_run(home: Path, run_id: str, base: Path, epochs: int = 1) -> RunFolder:
     return make_run_folder(home / "runs" / run_id, description, rows[:N_ROWS], rows[N_ROWS:])
 
 
-def wait_until(reached: Callable[[], bool], seconds: float = 240.0) -> None:
+def wait_until(reached: Callable[[], object], seconds: float = 240.0) -> None:
     ends_at = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < ends_at, "it took too long"
@@ -96,7 +96,9 @@ def test_a_run_on_the_cluster_equals_one_at_home_and_another_beside_it_stops(
     home, away = (make_run(tmp_path, name, tiny_base) for name in ("home", "away"))
     stopped = make_run(tmp_path, "stopped", tiny_base, epochs=50)
     children = [spawn(away, place_of(cluster)), spawn(stopped, place_of(cluster)), spawn(home)]
-    wait_until(lambda: len(training_steps(stopped)) >= 3 or children[1].poll() is not None)
+    wait_until(
+        lambda: (len(training_steps(stopped)) >= 3 and stopped.status().total_steps) or children[1].poll() is not None
+    )
     told = stopped.status()
     assert (told.state, told.pid) == (RunStatus.RUNNING, children[1].pid), told
     assert told.total_steps == 50 * N_ROWS // BATCH
