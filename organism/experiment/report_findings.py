@@ -29,6 +29,8 @@ STATES = {
 }
 INKS = {GuardrailState.HOLDS: "good", GuardrailState.BROKEN: "bad", GuardrailState.OPEN: "warn"}
 MARGIN_SHOWN = 2.0
+MOST_TREATMENTS = 6
+MOST_LETTERS = 400
 NO_DIFFERENCE = Line(0.0, "No difference")
 
 
@@ -56,9 +58,9 @@ def figure(chart: Markup, caption: str, legend: Markup | None = None) -> Markup:
 
 
 def treatments(card: Scorecard) -> list[str]:
-    """The variants that are compared with the control, the headline's first."""
+    """The variants that are looked at in full: the headline's first, of many the first few."""
     names = [row.name for row in card.variants if not row.is_control]
-    return [card.treatment, *(name for name in names if name != card.treatment)]
+    return [card.treatment, *(name for name in names if name != card.treatment)][:MOST_TREATMENTS]
 
 
 def effect_by_day(card: Scorecard, looks: Sequence[Look]) -> Markup | None:
@@ -148,13 +150,18 @@ def variants(card: Scorecard) -> Markup:
         for one in card.variants
     ]
     head = ("Variant", "Served by", "Share", "Users", "With answer", card.primary_label, "Its own interval")
-    return section("Variants", grid(head, rows, 2))
+    left = len(card.variants) - 1 - len(treatments(card))
+    words = f"{left} more treatments are in the record in full; below are those that come first." if left > 0 else ""
+    return section("Variants", grid(head, rows, 2), said(words, "small"))
 
 
 def served_by(model_version_id: str | None, prompt: str | None) -> str:
     """What answers under a variant's name."""
     served = "a version of this loop" if model_version_id else "the product itself"
-    return served + (f", with the prompt “{prompt}”" if prompt else "")
+    if not prompt:
+        return served
+    words = prompt if len(prompt) <= MOST_LETTERS else f"{prompt[:MOST_LETTERS]}… ({len(prompt):,} letters in all)"
+    return f"{served}, with the prompt “{words}”"
 
 
 def measures(card: Scorecard) -> Markup:

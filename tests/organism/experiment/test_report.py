@@ -181,6 +181,24 @@ def test_three_variants_are_each_compared_with_the_control(store, events):
     assert "2 comparisons decide" in found.words
 
 
+def test_fifty_variants_stay_small_and_a_quantile_has_no_track(store, events):
+    arms = tuple(Variant(name=f"v{n}", share=1 / 50) for n in range(50))
+    two = tuple(Variant(name=f"v{n}", share=0.5) for n in range(2))
+    plan = Plan(primary=("latency_ms.p95",), guardrails=(), segments=())
+    many = start_variants(store, events.loop_id, "many", arms, now=NOW)
+    tail = start_variants(store, events.loop_id, "tail", two, plan=plan, now=NOW)
+    for experiment, n_arms in ((many, 50), (tail, 2)):
+        for n in range(200):
+            at = NOW + timedelta(days=n % 3)
+            served = {"experiment_id": experiment, "variant_id": arms[n % n_arms].name, "region": f"r{n % 20}"}
+            events.answered(f"{experiment} {n}", 40 + n % 11, at, latency_ms=400.0 + n, **served)
+    events.write()
+    assert "43 more treatments are in the record in full" in checked(report_of(store, many, LATER)).words
+    found = checked(report_of(store, tail, LATER))
+    assert "Latency p95" in found.words
+    assert "polyline" not in found.names
+
+
 def test_a_decision_from_before_records_is_read_from_the_data_and_says_so(store, traffic, experiment_id):
     traffic()
     decide(store, experiment_id, Verdict.ROLL_BACK, "No", "Ann", now=LATER)
