@@ -32,6 +32,7 @@ FORMAT = 1
 DEALT = ("loop_id", "loop_name", "salt", "layer", "layer_low", "layer_high", "targeting")
 """How an experiment dealt its users: what the evidence has no use for, and a record keeps."""
 SHOWN = 20
+ABSENT = "(not there)"
 
 
 class Made(NamedTuple):
@@ -147,7 +148,7 @@ def differences(was: Any, now: Any, path: str = "") -> Iterator[Difference]:
         for name in sorted({*was, *now}):
             here = f"{path}.{name}" if path else name
             if name not in was or name not in now:
-                yield Difference(here, was.get(name, "(not there)"), now.get(name, "(not there)"))
+                yield Difference(here, was.get(name, ABSENT), now.get(name, ABSENT))
             else:
                 yield from differences(was[name], now[name], here)
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
@@ -241,7 +242,12 @@ def _sentence(
     said = []
     if kept is not None and kept != sha256:
         said.append(f"The record was changed after it was kept: its SHA-256 is {sha256}, {kept} was kept.")
-    if found:
+    if found and all(one.was == ABSENT for one in found):
+        said.append(
+            f"No recorded value comes out otherwise, but {len(found)} that this organism adds are not there, such as "
+            f"{found[0].path}: it was written by an earlier one."
+        )
+    elif found:
         first = found[0]
         values = "1 value comes" if len(found) == 1 else f"{len(found)} values come"
         said.append(

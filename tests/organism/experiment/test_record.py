@@ -104,6 +104,10 @@ def test_what_a_judgment_cannot_know_is_guarded_by_the_hash(store, traffic, expe
     assert not again.is_same
     assert "changed after it was kept" in again.sentence
     assert kept.sha256 in again.sentence
+    del found["rule"]["when"]
+    older = replay(canonical(found))
+    assert not older.is_same
+    assert "No recorded value comes out otherwise, but 1 that this organism adds are not there" in older.sentence
     spaced = replay(json.dumps(json.loads(kept.text)), None)
     assert not spaced.is_same
     assert "not in their canonical text" in spaced.sentence
