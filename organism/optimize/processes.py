@@ -75,6 +75,20 @@ def average_gradients(model: Any) -> None:
             weight.grad /= count()
 
 
+def part() -> None:
+    """Let all processes of a run leave the group at one moment; does nothing for a run alone.
+
+    One that ends while it is still in the group can crash at its exit, and the launcher then ends the others too.
+    """
+    if count() == 1:
+        return
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def _device() -> str:
     import torch
 

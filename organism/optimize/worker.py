@@ -20,7 +20,7 @@ import psutil
 from organism.config import Workspace
 from organism.errors import OrganismError
 from organism.optimize.drops import Reason, in_words
-from organism.optimize.processes import count, is_first, require_together
+from organism.optimize.processes import count, is_first, part, require_together
 from organism.optimize.runs import (
     RunFolder,
     Status,
@@ -132,6 +132,7 @@ class Worker:
                 design=description.get("reward_design"),
             )
             trained = recipe.train(job)
+            part()
             if not is_first():
                 return
             write_json(self.run.path / "trained.json", trained._asdict())
