@@ -6,7 +6,15 @@ from typing import NamedTuple
 
 from organism.experiment.metrics import Metric, MetricKind
 from organism.records import Moments, QuantileParts
-from organism.stats.compare import Comparison, Estimate, difference, mean_of, ratio_of_sums, standard_error
+from organism.stats.compare import (
+    Comparison,
+    Estimate,
+    critical_value,
+    difference,
+    mean_of,
+    ratio_of_sums,
+    standard_error,
+)
 from organism.stats.cuped import Adjusted, adjust
 from organism.stats.proportion import count_of, score_difference
 from organism.stats.quantile import quantile_estimate
@@ -113,15 +121,15 @@ def _welch(pair: tuple[Estimate | None, Estimate | None], alpha: float, method: 
 
 def _score(control: Moments, treatment: Moments, alpha: float, name: str) -> Contrast:
     counts = count_of(control), count_of(treatment)
-    pair = mean_of(control), mean_of(treatment)
     if counts[0] is None or counts[1] is None:
+        pair = mean_of(control), mean_of(treatment)
         return _welch(pair, alpha, f"{WELCH}, since {name} holds other values than 0 and 1", name)
     found = score_difference(*counts, 1 - alpha)
-    spread = standard_error(*pair)
-    if found.p_value is None:
+    if found.effect is None or found.ci_low is None or found.ci_high is None:
         return Contrast(found, None, None, SCORE, None, f"{name} is the same for every unit of both arms")
-    error, degrees = spread or (None, None)
-    return Contrast(found, error, degrees, SCORE)
+    # Of few successes Wald's error makes the always-valid interval narrower than the fixed one: take the score's.
+    reach = max(found.ci_high - found.effect, found.effect - found.ci_low)
+    return Contrast(found, reach / critical_value(1 - alpha / 2, None), None, SCORE)
 
 
 def _reason(arms: Arms, control: str, treatment: str) -> str | None:

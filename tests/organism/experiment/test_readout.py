@@ -128,6 +128,15 @@ def test_a_proportion_is_the_score_interval_of_statsmodels():
     assert found.method == "score interval of Miettinen and Nurminen"
 
 
+def test_of_few_successes_the_interval_for_every_look_is_still_wider_than_the_one_for_one():
+    for control, treatment in [(0, 1), (0, 3), (1, 1), (1, 3), (3, 0), (3, 3), (40, 70)]:
+        hits = np.concatenate([np.arange(400) < control, np.arange(400) < treatment]).astype(int)
+        frame = pd.DataFrame({"variant": np.repeat(["A", "B"], 400), "hit": hits})
+        found = read(frame, SHARE, sequential=True, tuning=800).metrics[0]
+        assert found.sequence_ci[0] < found.ci[0] < found.ci[1] < found.sequence_ci[1], (control, treatment)
+        assert found.sequence_p >= found.p_value
+
+
 def test_a_proportion_of_other_values_falls_back_and_says_so():
     found = read(users().assign(hit=lambda f: f.y), SHARE).metrics[0]
     assert found.p_value is not None
