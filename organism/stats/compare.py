@@ -74,20 +74,26 @@ class OneSided(NamedTuple):
 
 
 def mean_of(users: Moments, column: int = 0) -> Estimate | None:
-    """The mean of one column over users; None without users, or where a value is infinite."""
+    """The mean of one column over users; None without users, or where a value is infinite.
+
+    Its variance is None too where the values are too large to be squared (from about 1e154).
+    """
     if not users.n or not isfinite(users.mean[column]):
         return None
     if users.n < 2:
         return Estimate(users.mean[column], None, users.n)
     spread = users.cross[column][column]
-    is_constant = spread <= users.n * (CONSTANT * users.mean[column]) ** 2
+    if not isfinite(spread):
+        return Estimate(users.mean[column], None, users.n)
+    is_constant = sqrt(max(spread, 0.0) / users.n) <= CONSTANT * abs(users.mean[column])
     return Estimate(users.mean[column], 0.0 if is_constant else spread / (users.n - 1) / users.n, users.n)
 
 
 def ratio_of_sums(users: Moments, num: int = 0, den: int = 1) -> Estimate | None:
     """Σ num ÷ Σ den over users, with the delta method's variance; None where Σ den is not above 0, or without users.
 
-    Var(R) = Var(num − R·den) / (n · mean(den)²), variances over users with n − 1. An infinite value gives None too.
+    Var(R) = Var(num − R·den) / (n · mean(den)²), variances over users with n − 1. An infinite value gives None too,
+    and sums too large to be squared give no variance.
     """
     if not users.n or not users.mean[den] > 0 or not isfinite(users.mean[num]) or not isfinite(users.mean[den]):
         return None
@@ -95,9 +101,12 @@ def ratio_of_sums(users: Moments, num: int = 0, den: int = 1) -> Estimate | None
     if users.n < 2:
         return Estimate(ratio, None, users.n)
     c = users.cross
-    whole = c[num][num] + ratio**2 * c[den][den]
-    spread = _unless_rounding(whole - 2 * ratio * c[num][den], whole)
-    return Estimate(ratio, spread / (users.n - 1) / users.n / users.mean[den] ** 2, users.n)
+    whole = c[num][num] + ratio * ratio * c[den][den]
+    spread = whole - 2 * ratio * c[num][den]
+    if not isfinite(spread):
+        return Estimate(ratio, None, users.n)
+    spread = _unless_rounding(spread, whole)
+    return Estimate(ratio, spread / (users.n - 1) / users.n / users.mean[den] / users.mean[den], users.n)
 
 
 def overlap_of_ratios(both: Moments, control: Moments, treatment: Moments) -> Overlap:
@@ -200,15 +209,19 @@ def fieller(control: Estimate, treatment: Estimate, q: float, covariance: float 
     holds 0: then no bounded set of ratios can be stated.
     """
     c, t = control.value, treatment.value
-    var_c, var_t = control.variance or 0.0, treatment.variance or 0.0
     if not c:
         return Interval(None, None, None)
     relative = (t - c) / abs(c)
-    a = c * c - q * q * var_c
+    # In units of the control's value, so that no square of it is ever too large or too small.
+    times, shared = t / c, covariance / c / c
+    var_c, var_t = (control.variance or 0.0) / c / c, (treatment.variance or 0.0) / c / c
+    a = 1 - q * q * var_c
     if a <= 0:
         return Interval(relative, None, None)
-    middle = c * t - q * q * covariance
-    root = q * sqrt(max(var_t * a + var_c * t * t - 2 * c * t * covariance + (q * covariance) ** 2, 0.0))
+    middle = times - q * q * shared
+    root = q * sqrt(max(var_t * a + var_c * times * times - 2 * times * shared + q * q * shared * shared, 0.0))
+    if not isfinite(root):
+        return Interval(relative, None, None)
     ends = sorted((side - a) / a * (1 if c > 0 else -1) for side in (middle - root, middle + root))
     return Interval(relative, *ends)
 

@@ -10,8 +10,17 @@ from organism.records import Moments
 Matrix = npt.NDArray[np.float64]
 
 
+# What is infinite, or too large to be squared, is so in its own columns, without numpy's warning; readers answer None.
+_quiet = np.errstate(invalid="ignore", over="ignore")
+
+
+@_quiet
 def moments(matrix: npt.ArrayLike) -> Moments:
-    """The moments of an (n, k) table of n units: centred, so that an offset of 1e8 costs no digits."""
+    """The moments of an (n, k) table of n units: centred, so that an offset of 1e8 costs no digits.
+
+    A column with a missing or an infinite value has a mean and products that are not finite, and the others have
+    theirs: `compare` answers None for the first.
+    """
     table = np.asarray(matrix, dtype=float)
     if table.ndim != 2:
         raise ValueError(f"moments wants a table of n units by k columns; found shape {table.shape}")
@@ -30,6 +39,7 @@ def empty(k: int) -> Moments:
     return _frozen(0, np.zeros(k), np.zeros((k, k)))
 
 
+@_quiet
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of both sets of units together (Chan et al. 1979); the order does not matter."""
     if not a.n or not b.n:
@@ -50,6 +60,7 @@ def merge_all(parts: Sequence[Moments]) -> Moments:
     return whole
 
 
+@_quiet
 def combine(whole: Moments, weights: npt.ArrayLike) -> Moments:
     """The moments of linear combinations of the columns, without the rows.
 

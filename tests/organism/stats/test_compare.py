@@ -267,6 +267,36 @@ def test_rounding_around_a_constant_is_no_spread():
     assert difference(mean_of(noisy), mean_of(noisy)).p_value is None
 
 
+@pytest.mark.parametrize("size", [1e-170, 1e-100, 1e100, 1e150])
+def test_a_metrics_unit_may_be_as_large_or_small_as_its_squares_allow(size):
+    rng = np.random.default_rng(5)
+    arms = [np.column_stack([rng.gamma(2, 1, n) + 0.3 * arm, np.ones(n)]) for arm, n in enumerate((80, 90))]
+    wanted = difference(*[mean_of(moments(arm)) for arm in arms])
+    for found in (
+        difference(*[mean_of(moments(arm * size)) for arm in arms]),
+        difference(*[ratio_of_sums(moments(arm * [size, 1])) for arm in arms]),
+    ):
+        if size < 1e-150:  # squares of such values are 0: the effect is known, its interval is not
+            assert (found.p_value, found.relative_low) == (None, None)
+            continue
+        assert found.effect == pytest.approx(wanted.effect * size, rel=1e-9)
+        assert found.p_value == pytest.approx(wanted.p_value, rel=1e-9)
+        assert found[4:7] == pytest.approx(wanted[4:7], rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e155, 1e170, 1e300])
+def test_values_too_large_to_be_squared_have_a_mean_and_no_variance(size):
+    arms = [np.array([[1.0, 1.0], [2.0, 1.0], [4.0, 2.0]]) * [size, 1], np.array([[1.0, 1.0], [3.0, 1.0]]) * [size, 1]]
+    for value in (mean_of, ratio_of_sums):
+        ours, theirs = (value(moments(arm)) for arm in arms)
+        assert (ours.variance, theirs.variance) == (None, None)
+        found = difference(ours, theirs)
+        assert found.effect == theirs.value - ours.value
+        assert (found.p_value, found.ci_low, found.relative_low) == (None, None, None)
+    ones = mean_of(moments(np.full((3, 1), size)))
+    assert ones.value == pytest.approx(size)
+
+
 def test_infinite_values_and_negative_denominators_say_nothing():
     endless = Moments(5, (inf, 1.0), ((inf, 0.0), (0.0, 1.0)))
     assert mean_of(endless) is None

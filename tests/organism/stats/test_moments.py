@@ -52,3 +52,14 @@ def test_an_offset_costs_no_digits_of_the_variance(offset):
 def test_a_row_instead_of_a_table_is_refused():
     with pytest.raises(ValueError, match="n units by k columns"):
         moments([1.0, 2.0])
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, 1e200])
+def test_a_value_that_cannot_be_squared_spoils_its_own_column_without_a_warning(odd):
+    rows = np.array([[odd, 1.0], [2.0, 2.0], [3.0, 6.0]])
+    found = moments(rows)
+    assert (found.mean[1], found.cross[1][1]) == (3.0, 14.0)
+    assert not np.isfinite(found.cross[0][0])
+    both = merge(found, found)
+    assert (both.n, both.mean[1], both.cross[1][1]) == (6, 3.0, 28.0)
+    assert combine(both, [[0, 1]]).n == 6
