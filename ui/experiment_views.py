@@ -174,7 +174,8 @@ def split_tile(card: Scorecard) -> None:
         "Split as planned?",
         value,
         delta,
-        f"Sample ratio mismatch: {literal(counts)} users. Below {UNEXPECTED_P:g} the experiment is not read at all.",
+        f"Sample ratio mismatch: {literal(counts)} users. p holds at every look so far; below {UNEXPECTED_P:g} the "
+        "experiment is not read at all.",
         "red" if is_off else "off",
     )
 

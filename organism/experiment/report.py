@@ -211,7 +211,7 @@ def _tile(label: str, value: str, below: str) -> Markup:
 def _split_tile(card: Scorecard) -> Markup:
     if card.srm is None or card.srm.p_value is None:
         return _tile("Split as planned?", "Not tested", "no fixed split, or no user yet")
-    return _tile("Split as planned?", "No" if card.srm.blocked else "Yes", p_words(card.srm.p_value))
+    return _tile("Split as planned?", "No" if card.srm.blocked else "Yes", p_words(card.srm.deciding_p))
 
 
 def _guardrail_tile(card: Scorecard) -> Markup:

@@ -118,9 +118,10 @@ class VariantRow(NamedTuple):
 
 
 class SplitCheck(NamedTuple):
-    """Did users fall into the variants as planned? `sequential_p` holds at every look; None where it is not tested.
+    """Did users fall into the variants as planned? `sequential_p` holds at every look, and decides where there are any.
 
-    `p_value` is None where the shares followed the results, so that no fixed split was planned; `sentence` says so.
+    `p_value` is for this look alone, and decides without looks. Both are None where the shares followed the results,
+    so that no fixed split was planned, and before the first user; `sentence` says so.
     """
 
     p_value: float | None
@@ -129,6 +130,11 @@ class SplitCheck(NamedTuple):
     counts: dict[str, int]
     shares: dict[str, float]
     sentence: str
+
+    @property
+    def deciding_p(self) -> float | None:
+        """The p that blocks below 0.001: a p for one look, read at each of 30, would block 0.9% of fair splits."""
+        return self.p_value if self.sequential_p is None else self.sequential_p
 
 
 class SegmentRow(NamedTuple):

@@ -51,7 +51,7 @@ def _blocked(words: Words, rule: Rule) -> str:
             f"{n} {'met' if i else words.people + ' met'} {name}"
             for i, (name, n) in enumerate(words.split.counts.items())
         )
-        p = min(one for one in (words.split.p_value, words.split.sequential_p) if one is not None)
+        p = words.split.deciding_p or 0.0
         return (
             f"Do not read this experiment: {met}, which the planned split makes all but impossible (p = {p:.1g}); "
             "find what lost users first."
@@ -174,16 +174,18 @@ def amount(metric: str, figure: float) -> str:
     return f"{figure * 100:.3g} points" if metric in SHARES else f"{figure:.3g}"
 
 
-def split(
-    counts: dict[str, int], shares: dict[str, float], p_value: float | None, sequential: float | None, blocked: bool
-) -> str:
-    """Whether users fell into the variants as planned."""
-    seen = ", ".join(f"{n:,} {name}" for name, n in counts.items())
-    planned = " to ".join(f"{share:.0%}" for share in shares.values())
-    at_every = "" if sequential is None else f", at every look so far p = {sequential:.2g}"
-    verdict = "does not fit" if blocked else "fits"
-    at_once = "p is unknown" if p_value is None else f"p = {p_value:.2g}"
-    return f"The split ({seen}) {verdict} the planned {planned}: {at_once} at this look{at_every}."
+def split(found: SplitCheck) -> str:
+    """Whether users fell into the variants as planned, and by which p."""
+    seen = ", ".join(f"{n:,} {name}" for name, n in found.counts.items())
+    planned = " to ".join(f"{share:.0%}" for share in found.shares.values())
+    said = f"The split ({seen}) {'does not fit' if found.blocked else 'fits'} the planned {planned}"
+    alone = "p is unknown" if found.p_value is None else f"p = {found.p_value:.2g}"
+    if found.sequential_p is None:
+        return f"{said}: {alone} (chi-square, one look)."
+    return (
+        f"{said}: p = {found.sequential_p:.2g} over all looks so far, which decides; this look alone (chi-square) has "
+        f"{alone}."
+    )
 
 
 def request(found: RequestLevel, p_value: float | None) -> str:

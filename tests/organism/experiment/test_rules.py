@@ -167,6 +167,21 @@ def test_an_empty_variant_among_three_blocks_and_is_named():
     assert "No user was served by lost." in card.warnings
 
 
+def test_a_split_that_was_watched_is_blocked_by_the_sequential_p_alone():
+    """A chi-square of 0.0008 is to be expected at one of many looks: it blocks where it is the only one."""
+    fair = judge(evidence(two(), n_users={"base": 5000, "new": 5340}))
+    assert fair.srm.p_value < 0.001 < fair.srm.sequential_p == fair.srm_p_value
+    assert not fair.srm.blocked
+    assert fair.verdict is not Verdict.BLOCKED
+    assert f"p = {fair.srm.sequential_p:.2g} over all looks so far, which decides" in fair.srm.sentence
+    once = judge(evidence(two(), n_users={"base": 5000, "new": 5340}, days=0))
+    assert once.srm.blocked and once.srm.sequential_p is None
+    assert once.sentence.endswith(f"(p = {once.srm.p_value:.1g}); find what lost users first.")
+    lost = judge(evidence(two(), n_users={"base": 5000, "new": 5600}))
+    assert lost.srm.blocked and lost.rule == "sample_ratio_mismatch"
+    assert f"(p = {lost.srm.sequential_p:.1g})" in lost.sentence
+
+
 def test_a_rival_that_is_surely_worse_is_named():
     arms = {"base": users(100, 50), "good": users(100, 60, seed=1), "bad": users(100, 40, seed=2)}
     card = judge(evidence(arms))

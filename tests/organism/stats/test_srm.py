@@ -57,12 +57,12 @@ def test_small_counts_are_tested_exactly_and_large_ones_by_chi_square():
 def test_the_sequential_test_equals_savvis():
     case = CASES["srm_sequential"]
     wanted = case["expected"][0]["values"]
-    track = srm_track([look["counts"] for look in wanted], case["inputs"]["theta0"])
+    track = srm_track([look["counts"] for look in wanted], case["inputs"]["theta0"], 100)
     assert track == pytest.approx([look["p_value"] for look in wanted], rel=1e-7)
-    odds = [exp(srm_log_odds(look["counts"], case["inputs"]["theta0"])) for look in wanted]
+    odds = [exp(srm_log_odds(look["counts"], case["inputs"]["theta0"], 100)) for look in wanted]
     assert odds == pytest.approx([look["odds"] for look in wanted], rel=1e-7)
     three = case["expected"][1]["values"]
-    assert exp(srm_log_odds(three["counts"], three["theta0"])) == pytest.approx(three["odds"], rel=1e-7)
+    assert exp(srm_log_odds(three["counts"], three["theta0"], 100)) == pytest.approx(three["odds"], rel=1e-7)
 
 
 def test_the_sequential_p_never_rises_again_and_shares_need_not_sum_to_1():
@@ -71,6 +71,12 @@ def test_the_sequential_p_never_rises_again_and_shares_need_not_sum_to_1():
     assert track == sorted(track, reverse=True)
     assert track[0] == track[-1] == sequential_srm(looks, [0.5, 0.5]) < 0.02
     assert srm_track(looks[-1:], [1, 1]) == [1.0]
+
+
+def test_a_small_loop_that_lost_two_thirds_of_an_arm_is_found_while_it_is_watched():
+    """With savvi's concentration p would be 0.015 and 0.015: not below the 0.001 that blocks an experiment."""
+    assert sequential_srm([[10, 30], [20, 60]], [1, 1]) < 0.001
+    assert sequential_srm([[28, 70]], [1, 1]) < 0.001
 
 
 def test_before_the_first_user_the_split_cannot_be_judged():
