@@ -17,6 +17,7 @@ from organism.experiment.reading import read_evidence
 from organism.experiment.record import DEALT, Made, make_record
 from organism.experiment.rules import judge
 from organism.experiment.scorecard import Scorecard
+from organism.experiment.sizing_flow import sized
 from organism.experiment.track import track
 from organism.records import Variant, Verdict, new_id
 from organism.store import decisions, experiments
@@ -103,8 +104,9 @@ def start_variants(
 ) -> str:
     """Start comparing any variants, the control first; returns the experiment's id.
 
-    Raises DesignError for shares that leave a variant empty, a version of another loop, or variants that are being
-    compared already.
+    A plan that names no size gets the one that this loop's past asks for, if it is reached within a year. Raises
+    DesignError for shares that leave a variant empty, a version of another loop, or variants that are being compared
+    already.
     """
     plan = plan or Plan()
     check_plan(plan)
@@ -112,6 +114,7 @@ def start_variants(
     versions = [read_version(store, one.model_version_id) for one in variants if one.model_version_id]
     if other := [version.name for version in versions if version.loop_id != loop_id]:
         raise DesignError(f"{other[0]} belongs to another loop; compare versions of one loop")
+    plan, why = sized(store, loop_id, plan, variants, now)
     experiment_id = new_id(now)
     row = {
         "experiment_id": experiment_id,
@@ -121,7 +124,7 @@ def start_variants(
         "started_at": now,
         "is_synthetic": is_synthetic,
     }
-    experiments.insert_experiment(store, row, variants, plan.plain())
+    experiments.insert_experiment(store, row, variants, plan.plain(), why=why)
     return experiment_id
 
 

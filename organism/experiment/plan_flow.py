@@ -12,7 +12,7 @@ from organism.experiment.layers import check_range
 from organism.experiment.plan import Difference, Plan, check_plan, differences, plan_of
 from organism.experiment.sizing import Sizing
 from organism.experiment.sizing_flow import Proposal as Proposal
-from organism.experiment.sizing_flow import check_metrics
+from organism.experiment.sizing_flow import check_metrics, with_size
 from organism.experiment.sizing_flow import metric_names as metric_names
 from organism.experiment.sizing_flow import size_plan as size_plan
 from organism.experiment.sizing_flow import sized as sized
@@ -156,15 +156,17 @@ def _row(full: Proposal) -> dict[str, Any]:
 def start_planned(store: Store, experiment_id: str, *, actor: str = "", now: datetime) -> Planned:
     """Freeze a draft's plan, with the users that it is sized for and the reward it means, and start it.
 
+    A size that the loop does not reach within a year stays out of the plan, and the version says why.
+
     Raises DesignError when it runs already, when its variants do, or when its part of a layer is taken.
     """
     experiment = read_experiment(store, experiment_id)
     proposal = check_proposal(store, experiment.loop_id, proposal_of(experiment))
     sizing = size_plan(store, experiment.loop_id, proposal, now)
-    plan = replace(proposal.plan, n_users=proposal.plan.n_users or sizing.n_users)
+    plan, why = with_size(proposal.plan, sizing)
     if plan.reward_design_id is None and (saved := read_saved(store, experiment.loop_id)):
         plan = replace(plan, reward_design_id=saved[0].design.id)
-    plans.start_draft(store, experiment_id, experiment.variants, plan.plain(), actor=actor, now=now)
+    plans.start_draft(store, experiment_id, experiment.variants, plan.plain(), actor=actor, why=why, now=now)
     return Planned(experiment_id, experiment.name, sizing)
 
 

@@ -6,33 +6,19 @@ from datetime import datetime
 from organism.errors import DesignError
 from organism.experiment.evidence import Design, Evidence, Measure, PlanKept
 from organism.experiment.plan import Plan, plan_of
+from organism.measures.metric_names import better_of, label_of, quantile_of
 from organism.records import RewardDesign, SignalSpec
 from organism.store import experiment_units
 from organism.store.assignments import count_assignments
 from organism.store.database import Store
 from organism.store.experiment_tables import Ask, row_columns, utility_columns
 from organism.store.experiments import Experiment, read_experiment
-from organism.store.plans import quantile_of, read_plan_versions
+from organism.store.plans import read_plan_versions
 from organism.store.reward_designs import read_saved
 from organism.store.signal_definitions import columns_of
 
-REWARD = "reward"
 SHARES = ("retained_char_rate", "written_share")
 """The two shares of retained characters, always shown together: the first alone can be gamed."""
-LOWER = frozenset({"latency_ms", "ttft_ms", "cost_usd", "error"})
-NEUTRAL = frozenset({"output_tokens"})
-LABELS = {
-    "retained_char_rate": "Retained characters",
-    "written_share": "Written share",
-    "accepted": "Drafts used",
-    "latency_ms": "Latency, ms",
-    "ttft_ms": "Time to first token, ms",
-    "cost_usd": "Cost, USD",
-    "output_tokens": "Length, tokens",
-    "error": "Errors",
-    "rating": "Rating",
-    REWARD: "Reward",
-}
 
 
 def read_evidence(store: Store, experiment_id: str, now: datetime) -> Evidence:
@@ -43,7 +29,7 @@ def read_evidence(store: Store, experiment_id: str, now: datetime) -> Evidence:
     """
     experiment = read_experiment(store, experiment_id)
     plan = plan_of(experiment.plan)
-    design = _design(store, experiment, plan)
+    design = design_of(store, experiment, plan)
     ask, unknown = _ask(store, experiment, plan, design)
     data_version = store.version(*experiment_units.TABLES)
     return Evidence(
@@ -78,26 +64,18 @@ def metric_names(plan: Plan) -> list[str]:
 def measure(name: str, design: RewardDesign | None, is_known: bool = True) -> Measure:
     """A metric's label and which way is better: for a signal of the team's own, as its reward design has it."""
     quantile = quantile_of(name)
-    signal = quantile[0] if quantile else name
-    label = LABELS.get(signal, signal)
-    if quantile:
-        head, _, unit = label.partition(", ")
-        label = f"{head} p{100 * quantile[1]:g}" + (f", {unit}" if unit else "")
-    return Measure(name, label, _better(signal, design), quantile[1] if quantile else None, is_known)
+    signal, probability = quantile or (name, None)
+    return Measure(name, label_of(name), _better(signal, design), probability, is_known)
 
 
 def _better(signal: str, design: RewardDesign | None) -> int:
-    if signal in LOWER:
-        return -1
-    if signal in NEUTRAL:
-        return 0
-    if signal in LABELS or signal.startswith(("outcome.", "answer.", "judge.")):
-        return 1
+    if (told := better_of(signal)) is not None:
+        return told
     found = [spec for spec in design.signals if spec.signal == signal] if design else []
     return (1 if found[0].best > found[0].worst else -1) if found else 0
 
 
-def _design(store: Store, experiment: Experiment, plan: Plan) -> RewardDesign | None:
+def design_of(store: Store, experiment: Experiment, plan: Plan) -> RewardDesign | None:
     """The plan's design; without one that which was live at the start, or the first that was saved after it."""
     saved = read_saved(store, experiment.loop_id)
     if plan.reward_design_id is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,8 +14,9 @@ from organism.experiment.plan import Plan
 from organism.experiment.sizing import Sizing, size
 from organism.experiment.targeting import is_targeted
 from organism.experiment.thompson import Policy
+from organism.measures.metric_names import quantile_of
 from organism.records import RewardDesign, Variant
-from organism.store import plans
+from organism.store import loop_past
 from organism.store.database import Store
 from organism.store.experiment_tables import PRE_PERIOD
 from organism.store.holdouts import read_holdout
@@ -23,6 +24,7 @@ from organism.store.reward_designs import read_saved
 from organism.store.signals import known_signals
 
 WEEKS = 8
+STARTED = "As it was started"
 ENOUGH_USERS = 10
 
 
@@ -41,6 +43,13 @@ class Proposal:
     targeting: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Sized(NamedTuple):
+    """A plan with its size, and the words that are kept beside it: where the size comes from, or why there is none."""
+
+    plan: Plan
+    why: str
+
+
 def metric_names(store: Store, loop_id: str) -> list[str]:
     """Every metric that a plan of this loop can name, but for quantiles (any signal with .p95 or the like)."""
     known = [name for name, info in known_signals(store, loop_id).items() if info.removed_at is None]
@@ -52,7 +61,7 @@ def check_metrics(store: Store, loop_id: str, plan: Plan) -> None:
     known = metric_names(store, loop_id)
     asked = [*plan.primary, *(guard.metric for guard in plan.guardrails), *plan.watched, *plan.covariates]
     for metric in asked:
-        parts = plans.quantile_of(metric)
+        parts = quantile_of(metric)
         if metric not in known and not (parts and parts[0] in known and parts[0] != "reward"):
             hint = "save a reward design first, or use" if metric == "reward" else "use"
             raise DesignError(
@@ -80,13 +89,30 @@ def past_of(proposal: Proposal) -> Proposal:
     return replace(proposal, name="", hypothesis="", plan=kept)
 
 
-def sized(store: Store, loop_id: str, plan: Plan, variants: Sequence[Variant], now: datetime) -> Plan:
-    """The plan with the users that this loop's variances ask for; as it is where it says so, or nothing can be said."""
+def sized(store: Store, loop_id: str, plan: Plan, variants: Sequence[Variant], now: datetime) -> Sized:
+    """The plan with the users that this loop's variances ask for, and where the number comes from.
+
+    A number that the plan names stands. One that this loop does not reach within a year stays out: no read at the end
+    would ever come, and the always-valid interval would be tuned to users who never do. Only the primary metrics are
+    read, since the first of them sets the size.
+    """
     if plan.n_users is not None:
-        return plan
-    check_metrics(store, loop_id, plan)
-    n_users = size_plan(store, loop_id, Proposal(variants=tuple(variants), plan=plan), now).n_users
-    return replace(plan, n_users=n_users)
+        return Sized(plan, STARTED)
+    decides = replace(plan, guardrails=(), watched=(), segments=())
+    try:
+        check_metrics(store, loop_id, decides)
+    except DesignError as unknown:
+        return Sized(plan, f"{STARTED}, without a size: {unknown}")
+    return with_size(plan, size_plan(store, loop_id, Proposal(variants=tuple(variants), plan=decides), now))
+
+
+def with_size(plan: Plan, found: Sizing) -> Sized:
+    """The plan with the size that was found for it, unless it names its own or the loop does not get there."""
+    if plan.n_users is not None:
+        return Sized(plan, STARTED)
+    if found.n_users is None or not found.is_reached:
+        return Sized(plan, f"{STARTED}, without a size. {found.sentence}")
+    return Sized(replace(plan, n_users=found.n_users), f"{STARTED}. {found.sentence}")
 
 
 def read_loop_traffic(store: Store, loop_id: str, proposal: Proposal, now: datetime) -> Traffic:
@@ -95,7 +121,7 @@ def read_loop_traffic(store: Store, loop_id: str, proposal: Proposal, now: datet
     Counted back from the last interaction. Variances are those of the control's own users where it served enough of
     them, else of all.
     """
-    past = plans.read_past(store, loop_id)
+    past = loop_past.read_past(store, loop_id)
     if past.first_at is None or past.last_at is None:
         return Traffic((), 0.0, 0.0, 0.0, 0.0)
     until = min(now, past.last_at)
@@ -103,7 +129,7 @@ def read_loop_traffic(store: Store, loop_id: str, proposal: Proposal, now: datet
     spans = [days for days in SPANS if days <= history + 1] or [max(int(history) + 1, 1)]
     control = _measured_on(store, loop_id, proposal, until, spans[-1])
     found = _spans(store, loop_id, proposal.plan, until, spans, control)
-    weekly = plans.read_weekly_traffic(store, loop_id, until, WEEKS)
+    weekly = loop_past.read_weekly_traffic(store, loop_id, until, WEEKS)
     weeks = min(max(history / 7, 1.0), WEEKS)
     return Traffic(
         found,
@@ -117,7 +143,7 @@ def read_loop_traffic(store: Store, loop_id: str, proposal: Proposal, now: datet
 
 
 def _measured_on(store: Store, loop_id: str, proposal: Proposal, until: datetime, days: int) -> str | None:
-    served = plans.read_users_by_variant(store, loop_id, since=until - timedelta(days=days), until=until)
+    served = loop_past.read_users_by_variant(store, loop_id, since=until - timedelta(days=days), until=until)
     control = proposal.variants[0].name
     return control if served.get(control, 0) >= ENOUGH_USERS else None
 
@@ -126,15 +152,15 @@ def _spans(
     store: Store, loop_id: str, plan: Plan, until: datetime, spans: Sequence[int], control: str | None
 ) -> tuple[Span, ...]:
     metrics = [*plan.primary, *(guard.metric for guard in plan.guardrails), *plan.watched]
-    signal_of = {metric: parts[0] for metric in metrics if (parts := plans.quantile_of(metric))}
+    signal_of = {metric: parts[0] for metric in metrics if (parts := quantile_of(metric))}
     asked = {metric: list(plan.covariates or [metric]) for metric in metrics if metric not in signal_of}
     asked |= {signal: [] for signal in signal_of.values() if signal not in asked}
     design = _design(store, loop_id, plan)
-    found = plans.read_span_moments(
+    found = loop_past.read_span_moments(
         store, loop_id, asked, until=until, spans=spans, before=PRE_PERIOD.days, design=design, variant=control
     )
     quantiles = {
-        metric: plans.read_span_quantiles(store, loop_id, metric, until=until, spans=spans, variant=control)
+        metric: loop_past.read_span_quantiles(store, loop_id, metric, until=until, spans=spans, variant=control)
         for metric in signal_of
     }
     made = []
@@ -178,7 +204,7 @@ def _targeted(store: Store, loop_id: str, rules: Mapping[str, Any]) -> float:
     """The share of the loop's users, as they were last seen, who meet the rules; 1 without rules."""
     if not rules:
         return 1.0
-    found = plans.read_user_attributes(store, loop_id)
+    found = loop_past.read_user_attributes(store, loop_id)
     total = sum(n for _, n in found)
     return sum(n for attributes, n in found if _meets(rules, attributes)) / total if total else 1.0
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from organism.errors import DesignError
 from organism.experiment.plan import Plan
+from organism.measures.metric_names import quantile_of
 from organism.stats.bayes import Beta, Normal, beta_posterior, probability_best
 from organism.stats.compare import Estimate
-from organism.store.plans import quantile_of
 
 FLOOR = 0.05
 BURN_IN_USERS = 10

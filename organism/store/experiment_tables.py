@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from organism.records import RewardDesign
 from organism.store.database import Cursor, Store
 from organism.store.experiments import Experiment
-from organism.store.plans import UNIT, metric_columns
+from organism.store.metric_columns import UNIT, metric_columns
 from organism.store.signal_definitions import columns_of
 from organism.store.signal_table import quoted
 

@@ -84,17 +84,23 @@ _SELECT = """
 
 
 def insert_experiment(
-    store: Store, row: Mapping[str, Any], variants: Sequence[Variant], plan: Mapping[str, Any], *, actor: str = ""
+    store: Store,
+    row: Mapping[str, Any],
+    variants: Sequence[Variant],
+    plan: Mapping[str, Any],
+    *,
+    actor: str = "",
+    why: str = "As it was first written",
 ) -> str:
     """Write a new experiment (columns of the table, no salt) with its variants and the first version of its plan.
 
-    Returns its salt, unused so far in this loop. Raises DesignError when one of the same variants is still running,
-    or when it would run on a part of a layer that another one holds.
+    Returns its salt, unused so far in this loop. Raises DesignError when one that is to run has the same variants as
+    one that still runs, or a part of a layer that another one holds; a draft may, until it is started.
     """
 
     def work(cursor: Cursor) -> str:
-        refuse_twin(cursor, row, variants)
         if row.get("status", RUNNING) == RUNNING:
+            refuse_twin(cursor, row, variants)
             slot = (row.get(name) for name in ("layer", "layer_low", "layer_high"))
             refuse_overlap(cursor, row["loop_id"], row["experiment_id"], *slot)
         same = cursor.execute(
@@ -113,8 +119,8 @@ def insert_experiment(
                 [experiment_id, position, one.name, one.share, one.model_version_id, one.prompt],
             )
         cursor.execute(
-            "INSERT INTO plans VALUES (?, 1, ?, ?, 'As it was first written', ?)",
-            [experiment_id, json.dumps(dict(plan)), actor, full["created_at"]],
+            "INSERT INTO plans VALUES (?, 1, ?, ?, ?, ?)",
+            [experiment_id, json.dumps(dict(plan)), actor, why, full["created_at"]],
         )
         return salt
 

@@ -3,7 +3,7 @@
 from organism.records import Moments, RewardDesign
 from organism.store.database import Store
 from organism.store.experiments import Experiment
-from organism.store.plans import metric_columns
+from organism.store.metric_columns import metric_columns
 from organism.store.signal_table import refresh_signals
 
 

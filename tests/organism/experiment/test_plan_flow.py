@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from organism.errors import DesignError, InputError
+from organism.experiment.flow import decide, start_experiment
 from organism.experiment.plan import Guard, Plan, plan_of
 from organism.experiment.plan_flow import (
     Proposal,
@@ -22,7 +23,7 @@ from organism.experiment.plan_flow import (
     variants_of,
 )
 from organism.experiment.sizing_flow import read_loop_traffic
-from organism.records import ModelVersion, RewardDesign, SignalSpec, Variant
+from organism.records import ModelVersion, RewardDesign, SignalSpec, Variant, Verdict
 from organism.stats.power import users_needed
 from organism.store.experiments import read_experiment
 from organism.store.holdouts import put_holdout
@@ -287,7 +288,51 @@ def test_two_experiments_of_the_same_variants_or_place_do_not_start_at_once(stor
 
 
 def test_a_plan_that_names_its_size_keeps_it(store, events, history, proposal) -> None:
+    history(n_users=4, newcomers=10)
+    assert sized(store, events.loop_id, Plan(n_users=77), proposal.variants, NOW).plan.n_users == 77
+    found = sized(store, events.loop_id, Plan(), proposal.variants, NOW).plan.n_users
+    assert found == size_plan(store, events.loop_id, proposal, NOW).n_users is not None
+
+
+def test_a_quick_start_is_planned_to_the_size_that_its_loop_asks_for(store, events, history, proposal) -> None:
+    history(n_users=4, newcomers=10)
+    wanted = size_plan(store, events.loop_id, proposal, NOW)
+    quick = start_experiment(store, events.loop_id, "quick", "id-base", "id-tuned", now=NOW)
+    (version,) = read_plan_versions(store, quick)
+    assert plan_of(version.plan).n_users == wanted.n_users is not None
+    assert version.why == f"As it was started. {wanted.sentence}"
+    decide(store, quick, Verdict.STOP, "No gain.", "Ana", now=NOW)
+    own = start_experiment(store, events.loop_id, "own", "id-base", "id-tuned", plan=Plan(n_users=30), now=NOW)
+    assert plan_of(read_experiment(store, own).plan).n_users == 30
+
+
+def test_a_size_that_the_loop_does_not_reach_within_a_year_stays_out_and_the_plan_says_why(
+    store, events, history, proposal
+) -> None:
     history()
-    assert sized(store, events.loop_id, Plan(n_users=77), proposal.variants, NOW).n_users == 77
-    found = sized(store, events.loop_id, Plan(), proposal.variants, NOW).n_users
-    assert found == size_plan(store, events.loop_id, proposal, NOW).n_users
+    quick = start_experiment(store, events.loop_id, "quick", "id-base", "id-tuned", now=NOW)
+    decide(store, quick, Verdict.STOP, "No gain.", "Ana", now=NOW)
+    kept = plan_experiment(store, events.loop_id, proposal, now=NOW)
+    start_planned(store, kept.experiment_id, now=NOW)
+    for experiment_id in (quick, kept.experiment_id):
+        (version,) = read_plan_versions(store, experiment_id)
+        assert plan_of(version.plan).n_users is None
+        assert version.why.startswith("As it was started, without a size. You will not get there: 40 users a week")
+
+
+def test_a_quick_start_by_a_metric_that_nothing_measures_says_so_in_its_plan(store, events, history, proposal) -> None:
+    history()
+    blind = start_experiment(store, events.loop_id, "b", "id-base", "id-tuned", plan=Plan(primary=("speed",)), now=NOW)
+    (version,) = read_plan_versions(store, blind)
+    assert "without a size: no metric of this loop is called 'speed'" in version.why
+
+
+def test_a_draft_may_wait_while_the_same_variants_run_and_starts_after_them(store, events, proposal) -> None:
+    running = start_experiment(store, events.loop_id, "now", "id-base", "id-tuned", now=NOW)
+    draft = plan_experiment(store, events.loop_id, proposal, now=NOW).experiment_id
+    with pytest.raises(DesignError, match="'now' already compares these variants and is still running"):
+        start_planned(store, draft, now=NOW)
+    assert read_experiment(store, draft).status == "planned"
+    decide(store, running, Verdict.STOP, "No gain.", "Ana", now=NOW)
+    start_planned(store, draft, now=NOW)
+    assert read_experiment(store, draft).status == "running"
