@@ -88,16 +88,6 @@ def vital(
     )
 
 
-def verdict_banner(verdict: Verdict, sentence: str, detail: str = "") -> None:
-    """The finding first: an icon, the words, and the sentence that says why."""
-    color, icon, words = VERDICTS[verdict]
-    with st.container(border=True, key="verdict", gap="xsmall"):
-        st.header(f":{color}[{words}]", icon=f":material/{icon}:", anchor=False)
-        st.markdown(f"**{literal(sentence)}**")
-        if detail:
-            st.caption(detail)
-
-
 def simulated_badge() -> None:
     """Said beside whatever rests on simulated people."""
     st.badge("Simulated people", icon=":material/biotech:", color="orange")

@@ -184,11 +184,6 @@ def _read(run: RunFolder, size: TurnSize, seed: int, dataset: TrainingSet) -> Fi
     )
 
 
-def _without_id(row: dict[str, Any]) -> dict[str, Any]:
-    """Ids follow the calendar, which a workspace moves; the prompt tells which visit it was."""
-    return {name: value for name, value in row.items() if name != "interaction_id"}
-
-
 def _is_timed(figure: str) -> bool:
     """Whether a figure depends on the clock of the machine that measured it."""
     return figure in SPEEDS or figure.startswith("latency_ms")
