@@ -6,7 +6,7 @@ from datetime import datetime
 from organism.errors import DesignError
 from organism.experiment.evidence import Design, Evidence, Measure, PlanKept
 from organism.experiment.plan import Plan, plan_of
-from organism.measures.metric_names import better_of, label_of, quantile_of
+from organism.measures.metric_names import LABELS, better_of, label_of, quantile_of
 from organism.records import RewardDesign, SignalSpec
 from organism.store import experiment_units
 from organism.store.assignments import count_assignments
@@ -69,10 +69,9 @@ def measure(name: str, design: RewardDesign | None, is_known: bool = True) -> Me
 
 
 def _better(signal: str, design: RewardDesign | None) -> int:
-    if (told := better_of(signal)) is not None:
-        return told
-    found = [spec for spec in design.signals if spec.signal == signal] if design else []
-    return (1 if found[0].best > found[0].worst else -1) if found else 0
+    """As its name says; of outcomes, answers and signals of the team's own the design knows better."""
+    found = [spec for spec in design.signals if spec.signal == signal] if design and signal not in LABELS else []
+    return (1 if found[0].best > found[0].worst else -1) if found else better_of(signal) or 0
 
 
 def design_of(store: Store, experiment: Experiment, plan: Plan) -> RewardDesign | None:

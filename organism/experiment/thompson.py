@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from organism.errors import DesignError
 from organism.experiment.plan import Plan
-from organism.measures.metric_names import quantile_of
+from organism.measures.metric_names import better_of, quantile_of
 from organism.stats.bayes import Beta, Normal, beta_posterior, probability_best
 from organism.stats.compare import Estimate
 
@@ -20,8 +20,6 @@ FLOOR = 0.05
 BURN_IN_USERS = 10
 PLACES = 10_000
 """How finely the hash deals: probabilities are rounded to it, so that the logged one is the one that was played."""
-LESS_IS_BETTER = frozenset({"latency_ms", "ttft_ms", "cost_usd", "error"})
-NO_DIRECTION = frozenset({"output_tokens"})
 
 
 class Policy(StrEnum):
@@ -55,7 +53,7 @@ def check_policy(policy: str, plan: Plan) -> Policy:
                 f"Thompson sampling follows the first primary metric, and {steer} is a quantile; put a mean or a rate "
                 "first, such as accepted, or use the policy hash"
             )
-        if steer in NO_DIRECTION:
+        if better_of(steer) == 0:
             raise DesignError(
                 f"Thompson sampling follows the first primary metric, and nobody says whether more or less {steer} is "
                 "better; put another one first, such as accepted"
@@ -63,9 +61,17 @@ def check_policy(policy: str, plan: Plan) -> Policy:
     return Policy(policy)
 
 
-def play(arms: Sequence[Estimate | None], shares: Sequence[float], metric: str, *, floor: float = FLOOR) -> Play:
+def play(
+    arms: Sequence[Estimate | None],
+    shares: Sequence[float],
+    metric: str,
+    *,
+    better: int | None = None,
+    floor: float = FLOOR,
+) -> Play:
     """What to deal, from what each arm's users said: estimates in the variants' order (None: nobody yet).
 
+    `better` is +1 where more of the metric is better, -1 where less; as its name says unless given, else more.
     `accepted` is Bernoulli with a uniform prior, on the number of independent answers that the users' spread leaves
     (drafts of one user resemble each other); any other metric is normal. Until every arm has BURN_IN_USERS users with
     a known answer, and where none of them differs, the planned shares are dealt.
@@ -75,7 +81,8 @@ def play(arms: Sequence[Estimate | None], shares: Sequence[float], metric: str, 
     if min(n_users) < BURN_IN_USERS or len(heard) < len(arms):
         missing = f"every variant needs {BURN_IN_USERS} users whose {metric} is known; the fewest are {min(n_users)}"
         return Play(_dealt(shares), None, n_users, f"The planned shares hold: {missing}.")
-    best = probability_best([_bernoulli(arm) for arm in heard] if metric == "accepted" else _normals(heard, metric))
+    sign = better or better_of(metric) or 1
+    best = probability_best([_bernoulli(arm) for arm in heard] if metric == "accepted" else _normals(heard, sign))
     if best is None:
         return Play(
             _dealt(shares), None, n_users, f"The planned shares hold: no user's {metric} differs from another's."
@@ -107,8 +114,7 @@ def _bernoulli(arm: Estimate) -> Beta:
     return beta_posterior(p * n, n)
 
 
-def _normals(arms: Sequence[Estimate], metric: str) -> list[Normal]:
+def _normals(arms: Sequence[Estimate], sign: int) -> list[Normal]:
     """Each arm's mean with its variance; an arm whose users all agree borrows the widest spread of the others."""
-    sign = -1 if metric in LESS_IS_BETTER else 1
     widest = max((arm.variance or 0.0) * arm.n for arm in arms)
     return [Normal(sign * arm.value, arm.variance or widest / arm.n) for arm in arms]

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from organism.errors import DesignError
 from organism.experiment.plan import plan_of
+from organism.experiment.reading import measure
 from organism.experiment.thompson import Play, play
 from organism.records import RewardDesign
 from organism.stats.compare import ratio_of_sums
@@ -56,13 +57,14 @@ def current_play(store: Store, experiment: Experiment, now: datetime) -> Play:
 def read_play(store: Store, experiment: Experiment) -> Play:
     """What the users' answers up to this moment would have dealt. Where the metric is not measured, planned shares."""
     plan = plan_of(experiment.plan)
-    metric = plan.primary[0]
+    metric, design = plan.primary[0], _design(store, experiment, plan.reward_design_id)
     try:
-        users = read_value_moments(store, experiment, metric, _design(store, experiment, plan.reward_design_id))
+        users = read_value_moments(store, experiment, metric, design)
     except DesignError:
         users = {}  # the metric was removed meanwhile: a user is served all the same
     arms = [ratio_of_sums(users[one.name]) if one.name in users else None for one in experiment.variants]
-    return play(arms, [variant.share for variant in experiment.variants], metric)
+    shares = [variant.share for variant in experiment.variants]
+    return play(arms, shares, metric, better=measure(metric, design).better)
 
 
 def _design(store: Store, experiment: Experiment, reward_design_id: str | None) -> RewardDesign | None:

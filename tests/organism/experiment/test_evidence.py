@@ -10,6 +10,7 @@ from organism.errors import DesignError, InputError
 from organism.experiment.evidence import from_json, to_json
 from organism.experiment.flow import analyze, evidence_of, start_variants, track_of
 from organism.experiment.plan import Guard, Plan
+from organism.experiment.reading import measure
 from organism.experiment.rules import judge
 from organism.records import RewardDesign, SignalSpec, Variant, Verdict
 from organism.store.decisions import read_decisions
@@ -165,3 +166,11 @@ def test_the_card_is_json_without_a_hole(store, full):
     assert said["novelty"]["days"][0]["n_control"] > 0
     assert said["srm"]["counts"] == {"base": 60, "a": 30, "b": 30}
     assert said["plan"]["covariates"] == ["retained_char_rate"]
+
+
+def test_which_way_an_outcome_is_better_is_as_the_reward_design_says():
+    specs = (SignalSpec("outcome.refund", 1.0, 1.0, 0.0), SignalSpec("accepted", 1.0, 1.0, 0.0))
+    design = RewardDesign(name="mine", signals=specs)
+    assert (measure("outcome.refund", None).better, measure("outcome.refund", design).better) == (1, -1)
+    assert measure("accepted", design).better == 1, "what a usual signal means, no design turns round"
+    assert measure("complaints", None).better == 0, "nobody says"

@@ -43,6 +43,12 @@ def test_the_better_direction_is_the_metrics_own(metric, winner):
     assert found.best[winner] > 0.9
 
 
+def test_a_signal_of_the_teams_own_is_followed_downward_where_its_design_says_that_less_is_better():
+    arms = [Estimate(0.5, 0.001, 50), Estimate(0.6, 0.001, 50)]
+    assert play(arms, (0.5, 0.5), "complaints", better=-1).best[0] > 0.9
+    assert play(arms, (0.5, 0.5), "complaints").best[1] > 0.9, "more, where nobody says"
+
+
 def test_equal_arms_are_dealt_equally():
     assert play([Estimate(5.0, 1.0, 50)] * 4, (0.25,) * 4, "reward").probabilities == pytest.approx([0.25] * 4)
 
