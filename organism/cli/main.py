@@ -20,6 +20,7 @@ from organism.cli import (
     records,
     rewards,
     runs,
+    selftest,
     serve,
     signals,
     tracks,
@@ -128,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     experiments = group("experiment", "plan an experiment, start it, change its plan in the open; replay its record")
     experiment.add_to(experiments)
     records.add_to(experiments)
+    selftest.add_to(experiments)
     votes.add_to(group("vote", "blind votes: which of two versions people prefer"))
     return parser
 
@@ -189,6 +191,7 @@ def _model_commands(command: Any) -> None:
 def _experiment_commands(command: Any) -> None:
     analyze.add_to(command)
     assign.add_to(command)
+    selftest.add_simulate_to(command)
     leaf = command("experiments", commands.experiments, "experiments and their verdicts")
     leaf.add_argument("--loop", help="only this loop's experiments")
     leaf = command(
@@ -203,5 +206,6 @@ def _experiment_commands(command: Any) -> None:
     )
     leaf.add_argument("--note", required=True, help="one sentence: why")
     leaf.add_argument("--by", required=True, metavar="NAME", help="who decided")
+    leaf.add_argument("--treatment", metavar="NAME", help="of several, the one it is about (default: the best)")
     leaf = command("vitals", commands.vitals, "the loop's metabolism, and what needs you")
     leaf.add_argument("--loop", help="the loop (default: the demo's)")
