@@ -31,6 +31,12 @@ from organism.store.experiment_tables import ADAPTIVE
 
 ALPHA_SRM = 0.001
 SHARE_IN_BOTH = 0.001
+LAST_LOOK = 1.25
+"""Up to this many times the planned users the interval is for the one look at the planned size.
+
+Every further look would be one more chance of a false alarm (12 of them up to twice the size: 9% instead of 2.5% would
+ship no effect at all), so beyond it the always-valid sequence counts again.
+"""
 DEFAULT_TUNING = 500
 """Where nobody planned a size, the always-valid sequence is tightest at this many users of both variants.
 
@@ -100,7 +106,7 @@ def settings_of(evidence: Evidence) -> Settings:
     n_exposed = sum(evidence.sums.n_users.values())
     is_adaptive = evidence.policy == ADAPTIVE
     n_planned = _planned_users(evidence)
-    at_size = n_planned is not None and n_exposed >= n_planned and not is_adaptive
+    at_size = not is_adaptive and _is_the_one_look(evidence, n_planned, n_exposed)
     control, *treatments = evidence.variants
     kind = IntervalKind.FIXED if at_size else IntervalKind.ALWAYS_VALID
     if is_adaptive and evidence.sums.n_unweighted > SHARE_IN_BOTH * n_exposed:
@@ -120,6 +126,24 @@ def settings_of(evidence: Evidence) -> Settings:
 def _planned_users(evidence: Evidence) -> int | None:
     first, last = (plan_of(version.plan).n_users for version in (evidence.plans[0], evidence.plans[-1]))
     return None if first is None else max(first, last or 0)
+
+
+def _is_the_one_look(evidence: Evidence, n_planned: int | None, n_exposed: int) -> bool:
+    """Whether the planned users are in, not many more, and no earlier look at a planned size was had.
+
+    A size that was raised once its users were in, or lowered again, would be one more look. Users count by the day.
+    """
+    if n_planned is None or not n_planned <= n_exposed <= LAST_LOOK * n_planned:
+        return False
+    first, *later = ((plan_of(one.plan).n_users or 0, one.created_at) for one in evidence.plans)
+    size = first[0]
+    for wanted, changed_at in later:
+        seen = [sum(look.n_users.values()) for look in evidence.sums.looks if look.day <= changed_at]
+        after = max(first[0], wanted)
+        if after < size or (after > size and max(seen, default=0) >= size):
+            return False
+        size = after
+    return True
 
 
 def estimates(evidence: Evidence, metric: str, *, with_covariates: bool) -> tuple[dict[str, Estimate | None], str]:
@@ -180,7 +204,8 @@ def at_level(settings: Settings, reading: Reading, p_adjusted: float | None) -> 
     if settings.is_fixed:
         reach = critical_value(1 - level / 2, found[1]) * found[0]
     else:
-        reach = ((reading.band.high or effect) - effect) * _wider(settings, reading, level)
+        reach = (effect if reading.band.high is None else reading.band.high) - effect
+        reach *= _wider(settings, reading, level)
     relative = _relative(reading, reach / found[0])
     return reading._replace(
         p_adjusted=p_adjusted,

@@ -5,10 +5,13 @@ from datetime import timedelta
 from math import ceil
 from typing import NamedTuple
 
-from organism.experiment.analysis import Reading, Settings, gain_sign
+from scipy.special import ndtri
+
+from organism.experiment.analysis import LAST_LOOK, Reading, Settings, gain_sign
 from organism.experiment.evidence import Evidence
 from organism.experiment.scorecard import Guardrail
 from organism.stats.power import conditional_power, more_users_needed, power_with_more
+from organism.stats.sequential import critical_value
 
 WEEK = timedelta(days=7)
 
@@ -60,7 +63,7 @@ def _more_users(settings: Settings, headline: Reading, n_comparisons: int) -> in
     return more if more > 0 else None
 
 
-def users_to_settle(guardrails: Sequence[Guardrail], n_exposed: int) -> int | None:
+def users_to_settle(guardrails: Sequence[Guardrail], settings: Settings) -> int | None:
     """Users beyond those so far until every open guardrail holds, if each stays as it is; None where one never would.
 
     Intervals narrow as 1 / √n: n · (reach / room)², reach the distance to the one-sided limit, room that to the margin.
@@ -69,8 +72,20 @@ def users_to_settle(guardrails: Sequence[Guardrail], n_exposed: int) -> int | No
     for one in guardrails:
         if one.worse is None or one.worse_at_most is None or one.limit is None or one.worse >= one.limit:
             return None
-        wanted.append(n_exposed * ((one.worse_at_most - one.worse) / (one.limit - one.worse)) ** 2)
-    return max(ceil(max(wanted) - n_exposed), 1) if wanted else None
+        wanted.append(_users_to_hold(one, (one.worse_at_most - one.worse) / (one.limit - one.worse), settings))
+    return max(ceil(max(wanted) - settings.n_exposed), 1) if wanted else None
+
+
+def _users_to_hold(one: Guardrail, times: float, settings: Settings) -> float:
+    """Users in all until its reach is `times` smaller; far beyond the planned size the limit is a sequence's, wider."""
+    n = settings.n_exposed * times**2
+    if not settings.is_fixed or settings.n_planned is None or n <= LAST_LOOK * settings.n_planned:
+        return n
+    alpha, tuning, share = settings.plan.alpha, settings.tuning(one.variant), settings.pair_share[one.variant]
+    for _ in range(3):  # the sequence's critical value hardly moves with n
+        wider = critical_value(n * share, alpha=alpha, tuning=tuning, one_sided=True) / float(ndtri(1 - alpha))
+        n = settings.n_exposed * (times * wider) ** 2
+    return n
 
 
 def _conditional(settings: Settings, headline: Reading, sign: int, fraction: float | None) -> float | None:

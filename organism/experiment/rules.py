@@ -270,7 +270,7 @@ def _more_users(found: Found, rule: Rule) -> int | None:
     if more is None and rule.name == "guardrail_open":
         variant = found.headline.variant
         still_open = [one for one in found.guardrails if (one.variant, one.state) == (variant, GuardrailState.OPEN)]
-        return users_to_settle(still_open, found.settings.n_exposed)
+        return users_to_settle(still_open, found.settings)
     return more
 
 
