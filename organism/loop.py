@@ -178,10 +178,20 @@ def start_test(
 
 
 def decide_and_apply(
-    store: Store, experiment_id: str, *, verdict: Verdict, note: str, actor: str, now: datetime
+    store: Store,
+    experiment_id: str,
+    *,
+    verdict: Verdict,
+    note: str,
+    actor: str,
+    treatment: str | None = None,
+    now: datetime,
 ) -> Decided:
-    """Record a decision; `ship` also makes the treatment live, unless its facts got worse than the margin."""
-    decided = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, now=now)
+    """Record a decision; `ship` also makes the treatment live, unless its facts got worse than the margin.
+
+    Of several treatments it is about the one named, else the one that the scorecard names: the best.
+    """
+    decided = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, treatment=treatment, now=now)
     decision_id, experiment = decided.decision_id, read_experiment(store, experiment_id)
     if verdict is not Verdict.SHIP:
         return Decided(decision_id, None, f"Recorded: {verdict.replace('_', ' ')}. The live version stays as it is.")

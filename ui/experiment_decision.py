@@ -10,7 +10,7 @@ from organism.loop import decide_and_apply
 from organism.records import Verdict
 from organism.store.experiments import RUNNING, Experiment
 from organism.traffic import run_simulated_traffic
-from ui import cards, charts, runtime
+from ui import cards, charts, runtime, scorecards
 from ui.experiment_record import take_away
 from ui.words import literal
 
@@ -27,7 +27,7 @@ def decision(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -
         if is_running:
             form(card, experiment)
         for made in decisions.itertuples():
-            line(made)
+            line(made, of_several=len(experiment.variants) > 2)
         take_away(experiment, decisions)
 
 
@@ -42,6 +42,7 @@ def form(card: Scorecard, experiment: Experiment) -> None:
             required=True,
             help="The rules suggest the chosen one. Ship also makes the treatment live; only keep running goes on.",
         )
+        treatment = _about(card)
         left, right = st.columns([3, 1])
         why = left.text_input("In one sentence, why?", placeholder="Kept more in every week, facts held", required=True)
         who = right.text_input("Your name", required=True)
@@ -54,17 +55,35 @@ def form(card: Scorecard, experiment: Experiment) -> None:
                 verdict=Verdict(verdict),
                 note=why,
                 actor=who,
+                treatment=treatment,
                 now=utcnow(),
             )
             st.session_state["decided"] = done.sentence
             st.rerun()
 
 
-def line(made: object) -> None:
-    """One decision: what, why, who, when, and what the rules had said."""
+def _about(card: Scorecard) -> str:
+    """The treatment that the decision is about; asked only when there are several."""
+    names = scorecards.treatments(card)
+    if len(names) == 1:
+        return card.treatment
+    return str(
+        st.selectbox(
+            "Treatment",
+            names,
+            index=names.index(card.treatment),
+            width=320,
+            help=f"Which one is shipped, or rolled back. {literal(card.treatment)} does best; the rules speak of it.",
+        )
+    )
+
+
+def line(made: object, *, of_several: bool = False) -> None:
+    """One decision: what, of several treatments about which, why, who, when, and what the rules had said."""
     color, icon, words = cards.VERDICTS[Verdict(made.verdict)]  # type: ignore[attr-defined]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(words, icon=f":material/{icon}:", color=color)  # type: ignore[arg-type]
+        about = f": {literal(made.treatment)}" if of_several and made.treatment else ""  # type: ignore[attr-defined]
+        st.badge(f"{words}{about}", icon=f":material/{icon}:", color=color)  # type: ignore[arg-type]
         st.markdown(literal(made.note), width="stretch")  # type: ignore[attr-defined]
         st.caption(
             f"{literal(made.actor)}, {charts.at(made.created_at)} UTC, by the rule {literal(made.rule)}"  # type: ignore[attr-defined]

@@ -32,11 +32,12 @@ class NewExperiment(BaseModel):
 
 
 class Decision(BaseModel):
-    """What was decided, why, and by whom."""
+    """What was decided, why, by whom, and of several treatments about which; without one about the best."""
 
     verdict: Verdict
     note: str = Field(min_length=1, max_length=2000)
     actor: str = Field(min_length=1, max_length=200)
+    treatment: str | None = None
 
 
 @router.get("/experiments", tags=["experiment"], summary="List the experiments")
@@ -93,7 +94,15 @@ def record(store: StoreOf, experiment_id: str) -> Response:
 @router.post("/experiments/{experiment_id}/decide", tags=["experiment"], summary="Record the decision")
 def decide(store: StoreOf, experiment_id: str, body: Decision) -> JSONResponse:
     """`ship` also makes the treatment live, unless its facts got worse than the margin."""
-    done = decide_and_apply(store, experiment_id, verdict=body.verdict, note=body.note, actor=body.actor, now=utcnow())
+    done = decide_and_apply(
+        store,
+        experiment_id,
+        verdict=body.verdict,
+        note=body.note,
+        actor=body.actor,
+        treatment=body.treatment,
+        now=utcnow(),
+    )
     return JSONResponse(plain(done))
 
 

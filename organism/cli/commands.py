@@ -204,6 +204,7 @@ def decide(args: argparse.Namespace) -> Result:
             verdict=Verdict.KEEP_RUNNING if args.verdict == "hold" else Verdict(args.verdict),
             note=args.note,
             actor=args.by,
+            treatment=args.treatment,
             now=utcnow(),
         )
     return Result(done.sentence, done._asdict())

@@ -8,7 +8,7 @@ import pandas as pd
 
 from organism.config import utcnow
 from organism.errors import DesignError, InputError
-from organism.experiment.analysis import lead, read_metrics, settings_of
+from organism.experiment.analysis import Settings, lead, read_metrics, settings_of
 from organism.experiment.assign_flow import Assigned, assign_user
 from organism.experiment.assignment import check_shares
 from organism.experiment.evidence import Evidence
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class Decided(NamedTuple):
-    """A decision as it was kept; `treatment` is the one that it is about, the best of several.
+    """A decision as it was kept; `treatment` is the one that it is about: that which was named, else the best.
 
     `record_sha256` names its record: what `organism experiment replay` must come to again.
     """
@@ -160,22 +160,37 @@ def effect_track(store: Store, experiment_id: str, treatment: str | None = None)
 def track_of(evidence: Evidence, treatment: str | None = None) -> pd.DataFrame:
     """As `effect_track`, from evidence; raises InputError for a treatment that the experiment does not have."""
     settings = settings_of(evidence)
-    if treatment is not None and treatment not in settings.treatments:
-        raise InputError(f"{treatment!r} is no treatment of this experiment; it has {', '.join(settings.treatments)}")
+    _check_treatment(settings, treatment)
     return track(evidence, settings, treatment or lead(evidence, settings, read_metrics(evidence, settings)[0]))
 
 
-def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor: str, *, now: datetime) -> Decided:
+def _check_treatment(settings: Settings, treatment: str | None) -> None:
+    if treatment is not None and treatment not in settings.treatments:
+        raise InputError(f"{treatment!r} is no treatment of this experiment; it has {', '.join(settings.treatments)}")
+
+
+def decide(
+    store: Store,
+    experiment_id: str,
+    verdict: Verdict,
+    note: str,
+    actor: str,
+    *,
+    treatment: str | None = None,
+    now: datetime,
+) -> Decided:
     """Keep what people decided, with the rule that fired, the scorecard as it was seen, and the record of both.
 
-    Every verdict but keep_running closes the experiment. Moving the alias is the caller's next step. Raises
-    InputError without a note or a name, DesignError when the experiment was decided before.
+    It is about the treatment that does best, unless another is named. Every verdict but keep_running closes the
+    experiment. Moving the alias is the caller's next step. Raises InputError without a note or a name, or for a
+    treatment that there is not; DesignError when the experiment was decided before.
     """
     if not note.strip() or not actor.strip():
         raise InputError("a decision needs one sentence that says why, and the name of who decided")
     decision_id = new_id(now)
-    made = Made(decision_id, Verdict(verdict).value, note.strip(), actor.strip(), now)
     evidence = evidence_of(store, experiment_id, now)
+    _check_treatment(settings_of(evidence), treatment)
+    made = Made(decision_id, Verdict(verdict).value, note.strip(), actor.strip(), now, treatment)
     record, card = make_record(evidence, dealt_by(read_experiment(store, experiment_id)), made)
     decisions.append_decision(
         store,
@@ -186,13 +201,17 @@ def decide(store: Store, experiment_id: str, verdict: Verdict, note: str, actor:
             "rule": card.rule,
             "note": note.strip(),
             "actor": actor.strip(),
-            "scorecard": {**plain(card), decisions.RECORD_SHA256: record.sha256},
+            "scorecard": {
+                **plain(card),
+                decisions.RECORD_SHA256: record.sha256,
+                decisions.TREATMENT: treatment or card.treatment,
+            },
             "record": record.text,
             "created_at": now,
         },
         ends=decisions.ends_experiment(Verdict(verdict)),
     )
-    return Decided(decision_id, Verdict(verdict), card.rule, card.treatment, record.sha256)
+    return Decided(decision_id, Verdict(verdict), card.rule, treatment or card.treatment, record.sha256)
 
 
 def dealt_by(experiment: Experiment) -> dict[str, Any]:

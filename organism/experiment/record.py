@@ -36,13 +36,14 @@ ABSENT = "(not there)"
 
 
 class Made(NamedTuple):
-    """What a person decided, when."""
+    """What a person decided, when, and about which treatment: None stands for the one that does best."""
 
     decision_id: str
     verdict: str
     note: str
     actor: str
     decided_at: datetime
+    treatment: str | None = None
 
 
 class Record(NamedTuple):
@@ -88,7 +89,7 @@ def make_record(evidence: Evidence, dealt: Mapping[str, Any], made: Made | None 
     """
     kept = from_json(to_json(evidence))
     card = judge(kept)
-    decision = None if made is None else plain(made)
+    decision = None if made is None else plain(made._replace(treatment=made.treatment or card.treatment))
     software = {"organism": __version__, "software": software_now()}
     document = _document(kept, card, {name: plain(dealt[name]) for name in DEALT}, decision, software)
     return _sealed(document), card

@@ -14,6 +14,8 @@ from organism.store.experiments import DECIDED, RUNNING
 
 RECORD_SHA256 = "record_sha256"
 """Beside the scorecard's own entries: the hash of the record, kept apart from it."""
+TREATMENT = "decided_treatment"
+"""Beside them too: the treatment that the decision is about, since a person may choose another than the best."""
 
 
 class KeptDecision(NamedTuple):
@@ -62,11 +64,13 @@ def append_decision(store: Store, decision: Mapping[str, Any], *, ends: bool) ->
 def read_decisions(store: Store, experiment_id: str) -> pd.DataFrame:
     """An experiment's decisions, newest first.
 
-    Columns: decision_id, verdict, rule, note, actor, scorecard (JSON text), created_at, has_record.
+    Columns: decision_id, verdict, rule, note, actor, scorecard (JSON text), created_at, has_record, treatment
+    (the one that the decision is about).
     """
     return store.frame(
         "SELECT decision_id, verdict, rule, note, actor, scorecard::VARCHAR AS scorecard, created_at, "
-        "record IS NOT NULL AS has_record "
+        "record IS NOT NULL AS has_record, "
+        f"coalesce(scorecard->>'$.{TREATMENT}', scorecard->>'$.treatment') AS treatment "
         "FROM decisions WHERE experiment_id = ? ORDER BY created_at DESC, decision_id DESC",
         [experiment_id],
     )

@@ -47,3 +47,11 @@ def test_hold_keeps_it_running_and_stop_ends_it(tmp_path, ids, capsys):
     code, said = say(tmp_path, capsys, "decide", ids[0], "--verdict", "ship", *why)
     assert code == 2
     assert "was decided" in said
+
+
+def test_the_treatment_that_a_decision_is_about_is_named(tmp_path, ids, capsys):
+    why = ("--note", "not clear", "--by", "Ann", "--treatment")
+    code, said = say(tmp_path, capsys, "decide", ids[0], "--verdict", "stop", *why, "c")
+    assert code == 2
+    assert "'c' is no treatment of this experiment; it has b" in said
+    assert say(tmp_path, capsys, "decide", ids[0], "--verdict", "stop", *why, "b")[0] == 0

@@ -43,6 +43,7 @@ def test_a_record_says_what_was_decided_and_comes_out_the_same_byte_for_byte(sto
     found = json.loads(kept.record.text)
     assert found["decision"] == {
         "decision_id": done.decision_id, "verdict": "ship", "note": NOTE, "actor": "Ann", "decided_at": plain(LATER),
+        "treatment": "scribe-2",
     }  # fmt: skip
     assert found["rule"]["name"] == "better"
     assert found["experiment"]["salt"] == "first"
@@ -68,6 +69,7 @@ def test_the_record_and_the_page_tell_the_same_figures(store, traffic, experimen
     assert kept["effect"] == pytest.approx(shown["effect"], rel=1e-9), "sums may be added in another order"
     row = json.loads(read_decisions(store, experiment_id)["scorecard"][0])
     assert row.pop("record_sha256") == kept_record(store, experiment_id).record.sha256
+    assert row.pop("decided_treatment") == kept["treatment"]
     assert {name: value for name, value in row.items() if name != "data_version"} == kept
 
 
