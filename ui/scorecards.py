@@ -5,7 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from organism.experiment.scorecard import Guardrail, GuardrailState, MetricRow, Scorecard
+from organism.experiment.figures import COST
+from organism.experiment.figures import label_of as label_of
+from organism.experiment.scorecard import Guardrail, GuardrailState, Scorecard
+from organism.measures.metric_names import SHARES
 from organism.records import Verdict
 from ui.experiment_charts import Unit
 from ui.words import between, counted
@@ -16,9 +19,7 @@ GUARDRAILS = {
     GuardrailState.OPEN: ("orange", "hourglass_top", "not settled"),
     GuardrailState.UNMEASURED: ("gray", "help", "not measured"),
 }
-SHARES = ("retained_char_rate", "written_share", "accepted", "error")
 _SUFFIXES = {"latency_ms": " ms", "ttft_ms": " ms", "output_tokens": " tokens", "cost_usd": " USD"}
-PER_1000 = "cost_usd"
 NOTHING = 1e-9
 """What is smaller came of rounding."""
 
@@ -27,7 +28,7 @@ def change_unit(metric: str) -> Unit:
     """How a difference in this metric is written: points for a share, cost for a thousand drafts."""
     if metric in SHARES:
         return Unit(100.0, " pt")
-    return Unit(1000.0 if metric == PER_1000 else 1.0, _SUFFIXES.get(metric.partition(".")[0], ""))
+    return Unit(1000.0 if metric == COST else 1.0, _SUFFIXES.get(metric.partition(".")[0], ""))
 
 
 def level_unit(metric: str) -> Unit:
@@ -71,11 +72,6 @@ def p_words(p: float | None) -> str:
     if p is None or pd.isna(p):
         return "unknown"
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def label_of(row: MetricRow | Guardrail) -> str:
-    """A metric's label; cost is said for a thousand drafts, as it is written."""
-    return "Cost of 1,000 drafts" if row.metric == PER_1000 else row.label.partition(",")[0]
 
 
 def treatments(card: Scorecard) -> list[str]:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from organism.experiment.scorecard import Guardrail, MetricRow, SegmentRow
-from organism.experiment.sentences import SHARES
+from organism.measures.metric_names import SHARES
 
 NBSP = "\N{NO-BREAK SPACE}"
 SUFFIXES = {name: f"{NBSP}{unit}" for name, unit in (

@@ -49,7 +49,7 @@ def _split(found: FileReadout) -> Markup:
 def _metrics(found: FileReadout) -> Markup:
     results = found.readout.metrics
     marks = [_relative(one) for one in results if one.relative_ci is not None]
-    words = "Change of each metric relative to its control, with its interval for one look (Fieller)."
+    words = "Change of each metric relative to its control, with its interval for one look."
     chart = picture(forest(marks, PERCENT, words, lines=[Line(0.0)]), words) if marks else None
     is_sequential = found.loaded.question.sequential
     head = ("Metric", "Variant", "Control mean", "Mean", "Effect", "Interval", "p", "p adjusted")

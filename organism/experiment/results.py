@@ -16,10 +16,11 @@ class MetricResult(NamedTuple):
     """One metric, one treatment against control.
 
     `effect`, `ci` and `p_value` come of one statistic, so they never contradict; `relative` is the effect over the size
-    of the control's value, with Fieller's interval. With covariates the means are those adjusted for them, and
-    `variance_reduction` is the share of the effect's variance that went. `sequence_ci` and `sequence_p` hold at every
-    look. `p_adjusted` is p after `adjustment`, in words. `chance_to_win` is the probability that the treatment is the
-    better one and `expected_loss` what is lost on average, in the metric's unit, by taking it: both for a flat prior.
+    of the control's value, with Fieller's interval (of a proportion: the score interval of the ratio). With covariates
+    the means are those adjusted for them, and `variance_reduction` is the share of the effect's variance that went.
+    `sequence_ci` and `sequence_p` hold at every look. `p_adjusted` is p after `adjustment`, in words. `chance_to_win`
+    is the probability that the treatment is the better one and `expected_loss` what is lost on average, in the metric's
+    unit, by taking it: both for a flat prior.
     """
 
     metric: str

@@ -7,10 +7,9 @@ from organism.experiment.analysis import DEFAULT_TUNING, Reading, Settings, gain
 from organism.experiment.evidence import Evidence
 from organism.experiment.horizon import Horizon
 from organism.experiment.scorecard import Guardrail, GuardrailState, IntervalKind, RequestLevel, Rule, SplitCheck
+from organism.measures.metric_names import SHARES
 
 KEPT = "retained_char_rate"
-SHARES = frozenset({KEPT, "written_share", "accepted", "error"})
-"""Metrics between 0 and 1, said in percent and points."""
 MANY = 1.1
 
 
@@ -171,7 +170,8 @@ def change(metric: str, figure: float, unit: str = " points") -> str:
 
 def amount(metric: str, figure: float) -> str:
     """A gain without its sign."""
-    return f"{figure * 100:.3g} points" if metric in SHARES else f"{figure:.3g}"
+    points = f"{figure * 100:.3g}"
+    return f"{points} point{'' if points == '1' else 's'}" if metric in SHARES else f"{figure:.3g}"
 
 
 def split(found: SplitCheck) -> str:
@@ -181,11 +181,8 @@ def split(found: SplitCheck) -> str:
     said = f"The split ({seen}) {'does not fit' if found.blocked else 'fits'} the planned {planned}"
     alone = "p is unknown" if found.p_value is None else f"p = {found.p_value:.2g}"
     if found.sequential_p is None:
-        return f"{said}: {alone} (chi-square, one look)."
-    return (
-        f"{said}: p = {found.sequential_p:.2g} over all looks so far, which decides; this look alone (chi-square) has "
-        f"{alone}."
-    )
+        return f"{said}: {alone} (one look)."
+    return f"{said}: p = {found.sequential_p:.2g} over all looks so far, which decides; this look alone has {alone}."
 
 
 def request(found: RequestLevel, p_value: float | None) -> str:
