@@ -217,6 +217,8 @@ def _user(user_key: str) -> str:
     user = user_key.strip()
     if not user:
         raise InputError("no user was named; send the key of the user who is to be served")
+    if user.encode(errors="replace").decode() != user:
+        raise InputError(f"the user's key {user!r} is no text: it holds half of a surrogate pair; send it in UTF-8")
     if len(user) > LONGEST_KEY:
         raise InputError(f"the user's key is {len(user):,} characters long; at most {LONGEST_KEY} are kept")
     return user

@@ -35,7 +35,8 @@ def check_range(layer: str | None, low: float | None, high: float | None) -> Ran
         return None
     if not layer.strip():
         raise DesignError("the layer has no name; give it one, or leave it out to take every user")
-    found = Range(0.0 if low is None else low, 1.0 if high is None else high)
+    # 0.1 + 0.2 ends where 0.3 begins: what arithmetic left beyond the sixth digit is no part of a layer.
+    found = Range(round(0.0 if low is None else low, 6), round(1.0 if high is None else high, 6))
     if not 0 <= found.low < found.high <= 1:  # NaN fails this too
         raise DesignError(
             f"found [{found.low:g}, {found.high:g}) of layer {layer!r}; wanted two ends in order, between 0 and 1"

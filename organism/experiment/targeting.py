@@ -5,13 +5,14 @@
 Every condition must hold. An attribute that nobody gave meets none of them, not even a `not`: silence is not a value.
 """
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from organism.errors import DesignError, InputError
 
 Attributes = Mapping[str, Any]
+LARGEST = sys.float_info.max
 IN, NOT, AT_LEAST, AT_MOST = "in", "not", "at_least", "at_most"
 _FORM = '{"region": ["north", "south"], "plan": {"not": ["free"]}, "age": {"at_least": 18}}'
 
@@ -96,7 +97,8 @@ def _among(value: Any, wanted: Sequence[Any]) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite float, or a whole number of a float's size."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def _is_plain(value: Any) -> bool:

@@ -110,6 +110,8 @@ def test_bad_questions_get_one_sentence(store, loop):
         assign_user(store, one, "  ", NOW)
     with pytest.raises(InputError, match="501 characters"):
         assign_user(store, one, "x" * 501, NOW)
+    with pytest.raises(InputError, match="half of a surrogate pair"):
+        assign_user(store, one, "ann\ud800", NOW)
     with pytest.raises(InputError, match="no experiment has the id 'nowhere'"):
         assign_user(store, "nowhere", "ann", NOW)
     with pytest.raises(InputError, match="targeting wants a number"):

@@ -32,6 +32,10 @@ def test_a_range_without_ends_is_the_whole_layer():
     assert check_range(None, None, None) is None
 
 
+def test_what_arithmetic_leaves_behind_a_number_takes_no_place_of_the_next_range():
+    assert check_range("drafts", 0.0, 0.1 + 0.2).high == check_range("drafts", 0.3, 0.6).low
+
+
 @pytest.mark.parametrize(
     ("layer", "low", "high", "said"),
     [

@@ -75,6 +75,7 @@ def test_what_is_no_condition_is_refused_when_it_is_written(rules, said):
         ("north", "send an object"),
         ({"region": ["north"]}, "attribute 'region' is"),
         ({"age": float("inf")}, "wanted a text, a number, true or false"),
+        ({"age": 10**400}, "wanted a text, a number, true or false"),
         ({"home": {"city": "Bonn"}}, "attribute 'home'"),
     ],
 )
