@@ -11,6 +11,7 @@ import streamlit as st
 
 from organism.experiment.flow import effect_track
 from organism.experiment.plan import plan_of
+from organism.experiment.results import SRM_ALPHA
 from organism.experiment.rules import RULES
 from organism.experiment.scorecard import IntervalKind, Scorecard
 from organism.records import Verdict
@@ -18,8 +19,6 @@ from organism.store.experiments import PLANNED, RUNNING, Experiment
 from ui import cards, charts, experiment_charts, runtime, scorecards
 from ui.experiment_charts import Planned
 from ui.words import counted, literal, sentence
-
-UNEXPECTED_P = 0.001
 
 
 def label(row: Any) -> str:
@@ -174,7 +173,7 @@ def split_tile(card: Scorecard) -> None:
         "Split as planned?",
         value,
         delta,
-        f"Sample ratio mismatch: {literal(counts)} users. p holds at every look so far; below {UNEXPECTED_P:g} the "
+        f"Sample ratio mismatch: {literal(counts)} users. p holds at every look so far; below {SRM_ALPHA:g} the "
         "experiment is not read at all.",
         "red" if is_off else "off",
     )

@@ -29,7 +29,6 @@ from organism.stats.sequential import confidence_sequence
 from organism.stats.sequential import critical_value as sequence_value
 from organism.store.experiment_tables import ADAPTIVE
 
-ALPHA_SRM = 0.001
 SHARE_IN_BOTH = 0.001
 LAST_LOOK = 1.25
 """Up to this many times the planned users the interval is for the one look at the planned size.

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 from organism.experiment import sentences
 from organism.experiment.analysis import (
-    ALPHA_SRM,
     SHARE_IN_BOTH,
     Reading,
     Settings,
@@ -24,6 +23,7 @@ from organism.experiment.guardrails import read_guardrails
 from organism.experiment.horizon import Horizon, read_horizon, users_to_settle
 from organism.experiment.novelty import read_novelty
 from organism.experiment.plan import differences, plan_of
+from organism.experiment.results import SRM_ALPHA
 from organism.experiment.reward_flips import read_flips
 from organism.experiment.scorecard import (
     Guardrail,
@@ -47,7 +47,7 @@ RULES = (
     Rule(
         "sample_ratio_mismatch",
         Verdict.BLOCKED,
-        f"the split of users, tested at every day so far, has a p below {ALPHA_SRM} for the shares that were planned "
+        f"the split of users, tested at every day so far, has a p below {SRM_ALPHA} for the shares that were planned "
         "(sequential test; where only one look is on record, chi-square)",
     ),
     Rule(
@@ -187,7 +187,7 @@ def split_check(evidence: Evidence, settings: Settings) -> SplitCheck:
     looks = [[look.n_users[name] for name in names] for look in evidence.sums.looks]
     sequential = sequential_srm(looks, list(shares.values()))
     found = SplitCheck(p_value, sequential, False, counts, shares, "")
-    found = found._replace(blocked=found.deciding_p is not None and found.deciding_p < ALPHA_SRM)
+    found = found._replace(blocked=found.deciding_p is not None and found.deciding_p < SRM_ALPHA)
     return found._replace(sentence=sentences.split(found))
 
 
