@@ -193,9 +193,9 @@ def _guardrail_sentences(margins: Margins) -> Iterator[str]:
         if margin.holds is None:
             yield f"Whether {variant} stays within the margin of {metric} cannot be said."
         elif margin.holds:
-            yield f"{variant} is surely not worse on {metric} by {figure(margin.margin)} or more."
+            yield f"On {metric} {variant} is surely not worse by {figure(margin.margin)} or more."
         else:
-            yield f"{variant} may be worse on {metric} by {figure(margin.margin)} or more: the guardrail is open."
+            yield f"On {metric} {variant} may be worse by {figure(margin.margin)} or more: the guardrail is open."
 
 
 def warnings_of(file: AnalysisFile, loaded: Loaded) -> list[str]:
@@ -211,15 +211,18 @@ def warnings_of(file: AnalysisFile, loaded: Loaded) -> list[str]:
 def _row_warnings(loaded: Loaded) -> Iterator[str]:
     rows, question = loaded.rows, loaded.question
     if rows.n_rejected:
-        yield f"{_count(rows.n_rejected)} of the file could not be split into the columns of the header; left out."
+        n = rows.n_rejected
+        yield f"{_count(n)} of the file could not be split into the columns of the header and {_out(n)}."
     if rows.n_without_unit:
-        yield f"{_rows(rows.n_without_unit)} no value in the unit column {question.unit!r}; left out."
+        yield f"{_rows(rows.n_without_unit)} no value in the unit column {question.unit!r} and {_out(rows.n_without_unit)}."
     if rows.n_without_variant:
-        yield f"{_rows(rows.n_without_variant)} no value in the variant column {question.variant!r}; left out."
+        n = rows.n_without_variant
+        yield f"{_rows(n)} no value in the variant column {question.variant!r} and {_out(n)}."
     if rows.n_duplicates:
         yield (
-            f"{_count(rows.n_duplicates)} found that exactly copy another one. They are kept: rows that were "
-            "exported twice should be taken out, but without an id in the file nobody can tell them from real repeats."
+            f"{_count(rows.n_duplicates)} exactly {'copies' if rows.n_duplicates == 1 else 'copy'} another one and "
+            f"{'is' if rows.n_duplicates == 1 else 'are'} kept: what was exported twice should be taken out, but without "
+            "an id in the file nobody can tell it from a real repeat."
         )
     whole, decimal, words = rows.id_forms
     if words and (whole or decimal):
@@ -235,13 +238,15 @@ def _number_warnings(file: AnalysisFile, loaded: Loaded) -> Iterator[str]:
     for place, count in zip(loaded.plan.numbers, loaded.rows.numbers, strict=True):
         name = file.columns[place].name
         if count.n_other:
-            yield f"{_rows(count.n_other)} no number in {name!r}, but {count.example!r} or the like; left out."
+            n = count.n_other
+            yield f"{_rows(n)} no number in {name!r}, but {count.example!r} or the like, and {_out(n)}."
         if count.n_infinite:
-            yield f"{_rows(count.n_infinite)} an infinite value in {name!r}, or one beyond {LARGEST:.0e}; left out."
+            n = count.n_infinite
+            yield f"{_rows(n)} an infinite value in {name!r}, or one beyond {LARGEST:.0e}, and {_out(n)}."
         if count.n_rounded and file.columns[place].is_exact:
             yield f"{_rows(count.n_rounded)} a number beyond 2^53 in {name!r}; only its first 15 digits count."
         if count.n_missing and loaded.units.max_rows > 1:
-            yield f"{_rows(count.n_missing)} no value in {name!r}; left out."
+            yield f"{_rows(count.n_missing)} no value in {name!r} and {_out(count.n_missing)}."
 
 
 def _unit_warnings(loaded: Loaded) -> Iterator[str]:
@@ -253,12 +258,13 @@ def _unit_warnings(loaded: Loaded) -> Iterator[str]:
         )
     for asked, n in zip(plan.metrics, units.n_negative, strict=True):
         if n and units.max_rows > 1:
-            yield f"{_rows(n)} a denominator of {asked.name} below 0; look at where they come from."
+            yield f"{_rows(n)} a denominator of {asked.name} below 0; find out where it comes from."
     if (fewest := min(units.variants.values(), default=0)) < FEW_UNITS:
         yield f"A variant has {fewest} unit{'s' if fewest != 1 else ''}; below {FEW_UNITS} an interval is rough."
     for name, n in zip(plan.segments, units.n_several, strict=True):
         if n:
-            yield f"{n:,} units have several values of {name!r}; they make a segment {SEVERAL} of their own."
+            who = "1 unit has" if n == 1 else f"{n:,} units have"
+            yield f"{who} several values of {name!r} and {'is' if n == 1 else 'are'} counted in a segment {SEVERAL}."
     if question.unit is None:
         yield (
             "Each row counts as a unit of its own. If users have several rows, name their column as the unit, or the "
@@ -293,12 +299,17 @@ def _covariate_notes(file: AnalysisFile, loaded: Loaded) -> Iterator[str]:
         if not count.has_values:
             yield f"The covariate {name!r} has no values; nothing is adjusted by it."
         elif count.n_missing:
-            yield f"{count.n_missing:,} units have no {name!r}; the mean over the units of all variants stands in."
+            who = "1 unit has" if count.n_missing == 1 else f"{count.n_missing:,} units have"
+            yield f"{who} no {name!r}; the mean over the units of all variants stands in for it."
         if count.n_changing:
             yield (
                 f"The covariate {name!r} changes within {count.n_changing:,} units, so its mean is taken; a covariate "
                 "must be known before the experiment, or it hides part of the effect."
             )
+
+
+def _out(n: int) -> str:
+    return "is left out" if n == 1 else "are left out"
 
 
 def _rows(n: int) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from organism.experiment.analysis import DEFAULT_TUNING, Reading, Settings, gain_sign
 from organism.experiment.evidence import Evidence
 from organism.experiment.horizon import Horizon
+from organism.experiment.readout_words import FEW_UNITS, SMALL_RATIO
 from organism.experiment.scorecard import Guardrail, GuardrailState, IntervalKind, RequestLevel, Rule, SplitCheck
 from organism.measures.metric_names import SHARES
 
@@ -246,6 +247,9 @@ def warnings(evidence: Evidence, settings: Settings, headline: Reading) -> tuple
             f"{settings.n_exposed:,} users are in, {planned:,} were planned: every further look at an interval "
             "for one look is one more chance of a false alarm. Decide."
         )
+    fewest = min(headline.comparison.n_control, headline.comparison.n_treatment)
+    if headline.comparison.p_value is not None and headline.metric not in sums.quantiles and fewest < FEW_UNITS:
+        said.append(f"A variant has {fewest} users with a known answer, and {SMALL_RATIO}.")
     said += [
         f"The segment {name} has {n} or more values and is left out; group them before they are sent."
         for name, n in sorted(sums.left_out.items())

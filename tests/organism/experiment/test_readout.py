@@ -240,7 +240,7 @@ def test_a_lost_arm_blocks_and_the_sentence_says_what_was_seen():
     assert found.srm.blocked
     assert found.srm.p_value < 0.001
     assert found.warnings[0].startswith(
-        "Sample ratio mismatch: the units did not split by their equal (none were given)"
+        "Sample ratio mismatch: the units did not split equally, and no other shares were planned (p = "
     )
     assert "A 2,000" in found.warnings[0]
     assert not read(frame, MEAN).srm.blocked
@@ -287,7 +287,7 @@ def test_a_planned_variant_without_units_is_said_and_has_no_p():
     assert found.srm.counts["C"] == 0
     empty = next(result for result in found.metrics if result.variant == "C")
     assert (empty.n_treatment, empty.effect, empty.p_value, empty.p_adjusted) == (0, None, None, None)
-    assert any(text.startswith("No unit has the variant C") for text in found.warnings)
+    assert any(text == "No unit is in C, though a share of the units was planned for it." for text in found.warnings)
 
 
 def test_a_variant_that_nobody_planned_is_left_out_of_the_split():
@@ -318,8 +318,16 @@ def test_a_metric_that_nobody_has_gives_a_sentence_and_leaves_the_others_alone()
     assert found.metrics[0].p_value is None
     assert found.metrics[0].mean_control is None
     assert found.metrics[1].p_value is not None
-    assert any(text.startswith("600 units have no y: left out of y") for text in found.warnings)
+    assert any(text.startswith("600 of 600 units have no y and are left out of y (") for text in found.warnings)
     assert all(one.p_value is None for one in found.segments if one.metric == "y")
+
+
+@pytest.mark.parametrize(("n", "is_said"), [(30, True), (98, True), (100, False)])
+def test_a_ratio_over_few_units_says_that_it_finds_too_much(n, is_said):
+    said = [text for text in read(users(n), RATIO, MEAN).warnings if "ratio of sums is found to differ" in text]
+    assert len(said) == is_said
+    assert all(text.startswith(f"rate: an arm has {n // 2} units, and below 50") for text in said)
+    assert not any("found to differ" in text for text in read(users(n), MEAN).warnings)
 
 
 def test_units_left_out_are_counted_by_variant():
@@ -328,8 +336,8 @@ def test_units_left_out_are_counted_by_variant():
     frame.loc[3, "y"] = np.inf
     found = read(frame, MEAN)
     assert found.metrics[0].n_control + found.metrics[0].n_treatment == 596
-    assert "3 units have no y: left out of y, of 600 units in all (A 2 and B 1)." in found.warnings
-    assert "1 unit has an infinite value of y: left out of y, of 600 units in all (B 1)." in found.warnings
+    assert "3 of 600 units have no y and are left out of y (A 2 and B 1)." in found.warnings
+    assert "1 of 600 units has an infinite value of y and is left out of y (B 1)." in found.warnings
 
 
 def test_a_ratio_over_nothing_or_less_than_nothing_is_not_said():
@@ -400,5 +408,5 @@ def test_a_segment_of_ids_is_left_out_and_said():
     found = read(users().assign(user=range(600)), MEAN, segments=("user",))
     assert found.segments == ()
     assert found.warnings == (
-        "The segment user is left out: it has 600 values or more. Group them first, into a few dozen.",
+        "The segment user is left out, since it has 600 values or more: group them into a few dozen first.",
     )

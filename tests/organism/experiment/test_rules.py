@@ -175,11 +175,19 @@ def test_a_split_that_was_watched_is_blocked_by_the_sequential_p_alone():
     assert fair.verdict is not Verdict.BLOCKED
     assert f"p = {fair.srm.sequential_p:.2g} over all looks so far, which decides" in fair.srm.sentence
     once = judge(evidence(two(), n_users={"base": 5000, "new": 5340}, days=0))
-    assert once.srm.blocked and once.srm.sequential_p is None
+    assert (once.srm.blocked, once.srm.sequential_p) == (True, None)
     assert once.sentence.endswith(f"(p = {once.srm.p_value:.1g}); find what lost users first.")
     lost = judge(evidence(two(), n_users={"base": 5000, "new": 5600}))
-    assert lost.srm.blocked and lost.rule == "sample_ratio_mismatch"
+    assert (lost.srm.blocked, lost.rule) == (True, "sample_ratio_mismatch")
     assert f"(p = {lost.srm.sequential_p:.1g})" in lost.sentence
+
+
+def test_a_verdict_over_few_users_says_that_a_ratio_finds_too_much():
+    few, enough = (judge(evidence(two(n=n))) for n in (20, 50))
+    assert next(text for text in few.warnings if "ratio of sums is found to differ" in text).startswith(
+        "A variant has 20 users with a known answer, and below 50 an arm"
+    )
+    assert not any("found to differ" in text for text in enough.warnings)
 
 
 def test_a_rival_that_is_surely_worse_is_named():
