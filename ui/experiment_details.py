@@ -7,7 +7,7 @@ import streamlit as st
 
 from organism.experiment.scorecard import PlanChange, Scorecard
 from organism.store.experiments import RUNNING, Experiment
-from ui import cards, charts, experiment_charts, runtime, scorecards
+from ui import cards, charts, experiment_charts, runtime, scorecards, self_test
 from ui.assignment_cards import assignment_card
 from ui.experiment_views import guardrails, split_table
 from ui.words import counted, literal, percent
@@ -304,6 +304,6 @@ TABS: dict[str, tuple[tuple[Section, ...], Callable[[Scorecard], bool]]] = {
     "Since exposure": ((novelty,), lambda card: scorecards.is_read(card) and card.novelty is not None),
     "Reward weights": ((weights,), lambda card: scorecards.is_read(card) and card.weights_flip is not None),
     "Power and plan": ((power, plan), _always),
-    "Split and trust": ((split, assignment), _always),
+    "Split and trust": ((split, assignment, self_test.section), _always),
 }
 """The tabs in their order: what each draws, one section below the other, and when it is offered."""
