@@ -200,39 +200,6 @@ def more_users_needed(
     return None if enough is None else enough - n_users
 
 
-def power_of(
-    effect: float, n_users: float, variance_control: float, variance_treatment: float, *, share: float, alpha: float
-) -> float:
-    """The chance that a two-sided t-test at alpha sees this effect with n users in all, `share` of them treated.
-
-    Variances are of one user's value (for a ratio: of its linearized value). Noncentral t (Cohen 1988).
-    """
-    error = sqrt(variance_control / (n_users * (1 - share)) + variance_treatment / (n_users * share))
-    return _power_of_t(abs(effect) / error, n_users - 2, alpha)
-
-
-def users_needed(
-    effect: float,
-    variance_control: float,
-    variance_treatment: float,
-    *,
-    share: float = 0.5,
-    alpha: float = 0.05,
-    power: float = 0.8,
-) -> int | None:
-    """Users in all for that power; None when the effect is 0, since no number is enough."""
-    if not effect:
-        return None
-    if variance_control + variance_treatment <= 0:
-        return 3
-
-    def reached(n: float) -> bool:
-        return power_of(effect, n, variance_control, variance_treatment, share=share, alpha=alpha) >= power
-
-    found = _smallest(reached, 3.0)
-    return None if found is None else ceil(found)
-
-
 def _pair(design: Design) -> tuple[float, float]:
     """The shares of control and of the treatment that gets the least."""
     return design.shares[0], min(design.shares[1:])

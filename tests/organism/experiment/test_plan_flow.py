@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from math import ceil
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from organism.experiment.plan_flow import (
 )
 from organism.experiment.sizing_flow import read_loop_traffic
 from organism.records import ModelVersion, RewardDesign, SignalSpec, Variant, Verdict
-from organism.stats.power import users_needed
+from organism.stats.power import Design, sample_size
 from organism.store.experiments import read_experiment
 from organism.store.holdouts import put_holdout
 from organism.store.loops import ensure_loop
@@ -90,7 +91,7 @@ def test_the_size_is_that_of_the_loop_s_own_variance_and_traffic(store, events, 
     longest = traffic.spans[-1].spreads["retained_char_rate"]
     assert longest.variance == pytest.approx(np.var(rates, ddof=1)), "all drafts are equally long"
     assert longest.n_users == 40
-    assert found.n_users == users_needed(0.05, longest.variance, longest.variance)
+    assert found.n_users == ceil(sample_size(Design(variance=longest.variance), 0.05))
     assert found.days is None, "forty users come back, and nobody else"
     assert "You will not get there: 40 users a week, hardly any of them new" in found.sentence
     assert "CUPED" in found.advice[0].words

@@ -1,6 +1,8 @@
 """Users and days from a past whose variance and traffic are known."""
 
 from dataclasses import replace
+from math import ceil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from organism.experiment.plan import Guard, Plan
 from organism.experiment.sizing import amount, size
 from organism.records import Variant
 from organism.stats.moments import moments
-from organism.stats.power import users_needed
+from organism.stats.power import Design, sample_size
 
 PLAN = Plan(guardrails=(), watched=(), minimum_effect=0.05)
 TWO = (Variant(name="a", share=0.5), Variant(name="b", share=0.5))
@@ -26,9 +28,16 @@ def past(*users: int, variance: float = 0.04, new: float = 0.0, reduction: float
     return Traffic(spans, users[0], new, 5.0 * users[0], 56.0)
 
 
+def needed(variance: float, **design: Any) -> int:
+    """Users in all who show the plan's 5 points."""
+    found = sample_size(Design(variance=variance, **design), 0.05)
+    assert found is not None
+    return ceil(found)
+
+
 def test_users_are_those_of_the_two_sided_t_test_and_days_those_of_the_traffic() -> None:
     found = size(PLAN, TWO, past(200, 400, 800, 1600))
-    assert found.n_users == users_needed(0.05, 0.04, 0.04) == 505
+    assert found.n_users == needed(0.04) == 505
     assert found.days == 18, "505 users of 28.6 a day"
     assert found.is_reached
     assert "505 users and 18 days show 5 points of retained_char_rate with 80% power" in found.sentence
@@ -37,7 +46,7 @@ def test_users_are_those_of_the_two_sided_t_test_and_days_those_of_the_traffic()
 def test_unequal_shares_ask_for_more_and_the_advice_says_so() -> None:
     uneven = (Variant(name="a", share=0.9), Variant(name="b", share=0.1))
     found = size(PLAN, uneven, past(200, 400, 800, 1600))
-    assert found.n_users == users_needed(0.05, 0.04, 0.04, share=0.1)
+    assert found.n_users == needed(0.04, shares=(0.9, 0.1))
     (advice,) = found.advice
     assert (advice.words, advice.n_users) == ("Give all variants the same share", 505)
 
@@ -45,9 +54,7 @@ def test_unequal_shares_ask_for_more_and_the_advice_says_so() -> None:
 def test_several_treatments_share_alpha_and_one_variant_less_would_help() -> None:
     three = tuple(Variant(name=name, share=1 / 3) for name in "abc")
     found = size(PLAN, three, past(200, 400, 800, 1600))
-    of_pair = users_needed(0.05, 0.04, 0.04, alpha=0.025)
-    assert of_pair is not None
-    assert found.n_users == pytest.approx(1.5 * of_pair, abs=2)
+    assert found.n_users == pytest.approx(1.5 * needed(0.04, alpha=0.025), abs=2)
     assert found.alpha_each == 0.025
     assert "Holm over 2 comparisons" in found.adjustment
     assert [one.n_users for one in found.advice if "without c" in one.words] == [505]
@@ -79,7 +86,7 @@ def test_new_users_beyond_the_history_are_counted_on() -> None:
 def test_covariates_count_only_when_the_plan_names_them() -> None:
     traffic = past(200, 400, 800, 1600, reduction=0.5)
     assert size(PLAN, TWO, traffic).n_users == 505
-    assert size(replace(PLAN, covariates=(METRIC,)), TWO, traffic).n_users == users_needed(0.05, 0.02, 0.02)
+    assert size(replace(PLAN, covariates=(METRIC,)), TWO, traffic).n_users == needed(0.02)
 
 
 def test_watching_asks_for_more_than_one_read_and_the_curve_falls() -> None:
@@ -104,7 +111,7 @@ def test_a_relative_margin_is_of_the_value_that_was_measured() -> None:
     found = size(replace(PLAN, guardrails=(Guard(METRIC, 0.1),)), TWO, past(200, 400, 800, 1600))
     (guard,) = [one for one in found.metrics if one.role == "guardrail"]
     assert guard.effect == pytest.approx(0.05)
-    assert guard.n_users == users_needed(0.05, 0.04, 0.04, alpha=0.1), "one-sided"
+    assert guard.n_users == needed(0.04, alpha=0.1), "one-sided"
 
 
 def test_without_a_past_nothing_is_made_up() -> None:

@@ -15,11 +15,9 @@ from organism.stats.power import (
     detectable_effect,
     more_users_needed,
     power_at,
-    power_of,
     power_with_more,
     sample_size,
     sequential_inflation,
-    users_needed,
 )
 from organism.stats.sequential import critical_value
 
@@ -227,30 +225,18 @@ def test_the_end_of_an_experiment_has_no_power_left_to_gain():
 
 
 def test_the_power_never_falls_as_the_effect_grows_though_scipys_tail_is_nan():
-    found = [power_of(effect, 10_000, 1, 1, share=0.5, alpha=0.05) for effect in np.linspace(0, 2, 200)]
+    found = [power_at(Design(variance=1.0), effect, 10_000) for effect in np.linspace(0, 2, 200)]
     assert np.isfinite(found).all()
     assert (np.diff(found) >= 0).all()
 
 
-def test_users_needed_equals_statsmodels():
-    wanted = CASES["sample_size_means"]["expected"][0]["values"]
-    assert users_needed(0.2, 1, 1) == int(np.ceil(2 * wanted["n_d0_2"]))
-    assert users_needed(0.5, 1, 1) == int(np.ceil(2 * wanted["n_d0_5"]))
-    assert users_needed(0.2, 1, 1, share=0.75) == int(np.ceil(4 * wanted["n1_d0_2_ratio3"]))
-    power = CASES["sample_size_means"]["expected"][2]["values"]["power"]
-    assert power_of(0.05, 6000, 1, 1, share=0.5, alpha=0.05) == pytest.approx(power, rel=1e-6)
-
-
-def test_no_number_of_users_is_enough_for_no_effect():
-    assert users_needed(0.0, 1, 1) is None
-
-
 @pytest.mark.parametrize("effect", [1e-3, 0.01, 3.0, 40.0])
 def test_the_power_at_the_answer_is_the_power_asked_for(effect):
-    n = users_needed(effect, 0.8, 1.3, share=0.3)
-    assert power_of(effect, n, 0.8, 1.3, share=0.3, alpha=0.05) >= 0.8
-    if n > 6:
-        assert power_of(effect, n - 2, 0.8, 1.3, share=0.3, alpha=0.05) < 0.8
+    design = Design(variance=0.8, variance_treatment=1.3, shares=(0.7, 0.3))
+    n = ceil(sample_size(design, effect))
+    assert power_at(design, effect, n) >= 0.8
+    if n > 10:
+        assert power_at(design, effect, n - 2) < 0.8
 
 
 def test_a_sequence_over_several_metrics_spends_a_share_of_alpha_on_each():
