@@ -3,10 +3,10 @@
 import pandas as pd
 import streamlit as st
 
-from organism.experiment.flow import analyze
+from organism.errors import InputError
 from organism.store.decisions import read_decisions
 from organism.store.experiments import PLANNED, RUNNING, read_experiment, read_experiments
-from ui import cards, experiment_views, runtime, scorecards
+from ui import cards, experiment_reading, experiment_views, runtime, scorecards
 from ui.experiment_decision import decision, fresh_visits
 from ui.experiment_details import details
 from ui.experiment_planned import planned
@@ -22,7 +22,21 @@ def head() -> None:
     )
 
 
+def follow(experiment_id: str) -> None:
+    """Go to the loop of an experiment that a link names, where the link does not name the loop itself."""
+    try:
+        home = runtime.read(read_experiment, experiment_id).loop_id
+    except InputError:
+        return
+    name = next((one.name for one in runtime.loops().values() if one.loop_id == home), None)
+    if name is not None and home != (loop and loop.loop_id):
+        st.query_params["loop"] = name
+        st.rerun()
+
+
 loop = runtime.chosen_loop()
+if (linked := st.query_params.get("exp")) and "loop" not in st.query_params:
+    follow(linked)
 found = runtime.read(read_experiments, loop.loop_id) if loop else pd.DataFrame()
 if loop is None or found.empty:
     head()
@@ -75,7 +89,7 @@ if experiment.status == PLANNED:
     if cards.presenting():
         cards.present_button()
     st.stop()
-card = runtime.read(analyze, chosen)
+card = experiment_reading.scorecard(chosen)
 decisions = runtime.read(read_decisions, chosen)
 if cards.presenting():
     experiment_views.slide(card, experiment, decisions)

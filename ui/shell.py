@@ -72,7 +72,9 @@ def pick_loop() -> runtime.Loop | None:
 
 
 def go_to_loop() -> None:
-    """Put the picked loop into the address, where it can be shared."""
+    """Put the picked loop into the address, where it can be shared; what the address named is of the other loop."""
+    for name in ("exp", "plan"):
+        st.query_params.pop(name, None)
     st.session_state["loop_name"] = st.query_params["loop"] = st.session_state["loop_pick"]
 
 

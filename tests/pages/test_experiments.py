@@ -9,9 +9,11 @@ from streamlit.testing.v1 import AppTest
 
 from organism.config import DEMO_LOOP, utcnow
 from organism.deploy.flow import live_version, version_by_name
-from organism.experiment.flow import start_experiment
+from organism.experiment.flow import start_experiment, start_variants
 from organism.experiment.plan import Plan
 from organism.experiment.plan_flow import change_plan
+from organism.ingest.flow import ingest
+from organism.records import EventKind, Variant
 from organism.store.decisions import read_decisions
 from organism.store.experiments import read_experiment, read_experiments
 from organism.store.loops import loop_id_of
@@ -28,6 +30,21 @@ def test_the_link_to_an_experiment_shows_that_one_even_when_it_is_not_the_latest
     assert app.selectbox(key="exp_pick").value == first
     assert app.query_params["exp"] == first
     assert visit("experiments").query_params["exp"] == second, "without a link the latest, and its id in the address"
+
+
+def test_a_link_leads_to_the_experiment_s_own_loop_and_another_loop_picked_forgets_it(full: Path, visit: Visit) -> None:
+    now = utcnow()
+    ask = {"loop": "support", "source": "web", "external_id": "1", "user_key": "a", "prompt": "Hm?", "output": "Yes."}
+    ingest(runtime.store(), EventKind.INTERACTIONS, [{**ask, "occurred_at": now.isoformat()}], now=now).result()
+    variants = (Variant(name="old", share=0.5), Variant(name="new", share=0.5))
+    elsewhere = start_variants(runtime.store(), loop_id_of(runtime.store(), "support"), "tone", variants, now=now)
+    app = visit("experiments", exp=elsewhere)
+    assert not app.warning
+    assert app.selectbox(key="exp_pick").value == elsewhere
+    assert app.sidebar.selectbox(key="loop_pick").value == "support"
+    app.sidebar.selectbox(key="loop_pick").select(DEMO_LOOP).run()
+    assert not app.warning
+    assert app.selectbox(key="exp_pick").value == first_id()
 
 
 def test_a_link_to_nothing_says_so_and_shows_the_latest(full: Path, visit: Visit) -> None:
