@@ -214,15 +214,16 @@ def _row_warnings(loaded: Loaded) -> Iterator[str]:
         n = rows.n_rejected
         yield f"{_count(n)} of the file could not be split into the columns of the header and {_out(n)}."
     if rows.n_without_unit:
-        yield f"{_rows(rows.n_without_unit)} no value in the unit column {question.unit!r} and {_out(rows.n_without_unit)}."
+        n = rows.n_without_unit
+        yield f"{_rows(n)} no value in the unit column {question.unit!r} and {_out(n)}."
     if rows.n_without_variant:
         n = rows.n_without_variant
         yield f"{_rows(n)} no value in the variant column {question.variant!r} and {_out(n)}."
     if rows.n_duplicates:
         yield (
             f"{_count(rows.n_duplicates)} exactly {'copies' if rows.n_duplicates == 1 else 'copy'} another one and "
-            f"{'is' if rows.n_duplicates == 1 else 'are'} kept: what was exported twice should be taken out, but without "
-            "an id in the file nobody can tell it from a real repeat."
+            f"{'is' if rows.n_duplicates == 1 else 'are'} kept: what was exported twice should be taken out, but "
+            "without an id in the file nobody can tell it from a real repeat."
         )
     whole, decimal, words = rows.id_forms
     if words and (whole or decimal):

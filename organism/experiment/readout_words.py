@@ -11,8 +11,8 @@ MOST_NAMES = 4
 # Below this many units an arm the delta method's test of a ratio rejects too often (docs/conventions.md).
 FEW_UNITS = 50
 SMALL_RATIO = (
-    f"below {FEW_UNITS} an arm a ratio of sums is found to differ too often where nothing does (at 10 to 20 in 6 to 10% "
-    "of cases instead of 5%, if the denominators differ widely)"
+    f"below {FEW_UNITS} an arm a ratio of sums is found to differ too often where nothing does (at 10 to 20 in 6 to "
+    "10% of cases instead of 5%, if the denominators differ widely)"
 )
 
 
