@@ -15,7 +15,7 @@ from organism import __version__
 from organism.api import events
 from organism.api.access import Door
 from organism.errors import ModelError, OrganismError, RunError, StoreError
-from organism.store.database import Store
+from organism.store.database import DatabaseError, Store
 
 STATIC = Path(__file__).parent / "static"
 _NO_JSON = "the body is no JSON in UTF-8, or is nested too deeply; send one JSON object."
@@ -89,6 +89,13 @@ def _invalid(_request: Request, error: Any) -> JSONResponse:
     return JSONResponse({"error": f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}."}, 422)
 
 
+def _database_error(_request: Request, error: Any) -> JSONResponse:
+    """JSON can escape half of a surrogate pair, which no database keeps; anything else is a bug."""
+    if "cannot encode str as UTF-8" not in str(error):
+        raise error
+    return JSONResponse({"error": "a text of the body holds half of a surrogate pair; send whole characters."}, 422)
+
+
 def _bug(_request: Request, _error: Exception) -> JSONResponse:
     return JSONResponse({"error": "this is a bug; the server's log has the details."}, 500)
 
@@ -98,5 +105,6 @@ _HANDLERS: dict[Any, Callable[[Request, Any], JSONResponse]] = {
     HTTPException: _http_error,
     StarletteHTTPException: _http_error,
     RequestValidationError: _invalid,
+    DatabaseError: _database_error,
     Exception: _bug,
 }

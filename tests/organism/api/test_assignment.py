@@ -216,3 +216,9 @@ def test_an_acknowledged_assignment_survives_a_kill(tmp_path: Path) -> None:
     store.close()
     assert len(told) >= 25
     assert all(kept[user] == variant for user, variant in told)
+
+
+def test_half_a_surrogate_pair_is_refused_in_a_sentence(http: httpx.Client) -> None:
+    body = b'{"experiment_id": "e\\ud800", "user_key": "ann", "variant": "a"}'
+    answer = http.post("/exposures", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, "surrogate pair" in answer.json()["error"]) == (422, True)
