@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 from scipy.stats import binom
 
+from organism.experiment.simulate import BREADTH, draw_requests
 from organism.records import QuantileParts
 from organism.stats.compare import Comparison, Estimate, difference, mean_of, ratio_of_sums, standard_error
 from organism.stats.cuped import adjust
@@ -37,7 +38,7 @@ RUNS = 4000
 LOOKS = np.linspace(200, 6000, 30).astype(int)
 RESULTS = Path(__file__).with_suffix(".json")
 # Requests a user: 13.6 on average, few users with many; a quarter of a request's variance is the user's.
-REQUESTS, BREADTH, USER_SPREAD = 13.6, 1.5, 0.5
+REQUESTS, USER_SPREAD = 13.6, 0.5
 Table = npt.NDArray[np.float64]
 Rng = np.random.Generator
 
@@ -134,7 +135,7 @@ def _rate(rng: Rng, lift: float) -> Drawn:
 
 def _requests(rng: Rng, users: int, spread: float = USER_SPREAD) -> tuple[npt.NDArray[np.int64], Table]:
     """Which user each request is of, and a standard normal value of it that requests of a user share a part of."""
-    n = 1 + rng.poisson(rng.gamma(BREADTH, (REQUESTS - 1) / BREADTH, users))
+    n = draw_requests(rng, REQUESTS, users)
     owner = np.repeat(np.arange(users), n)
     value = spread * rng.normal(size=users)[owner] + sqrt(1 - spread**2) * rng.normal(size=len(owner))
     return owner, value
@@ -161,7 +162,7 @@ def _ratio_cuped(rng: Rng, lift: float) -> Drawn:
         level = USER_SPREAD * rng.normal(size=200)
         columns: list[Table] = []
         for shift in (extra, 0.0):
-            n = 1 + rng.poisson(rng.gamma(BREADTH, (REQUESTS - 1) / BREADTH, 200))
+            n = draw_requests(rng, REQUESTS, 200)
             noise = rng.normal(size=200) * np.sqrt(n * (1 - USER_SPREAD**2))
             columns += [n * (level + shift) + noise, n.astype(float)]
         arms.append(moments(np.column_stack(columns)))
