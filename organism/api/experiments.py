@@ -1,7 +1,7 @@
 """Experiments and their verdicts, decisions, and the loop's vital signs."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from organism.api.access import KeyRequired, StoreOf
@@ -32,12 +32,17 @@ class NewExperiment(BaseModel):
 
 
 class Decision(BaseModel):
-    """What was decided, why, by whom, and of several treatments about which; without one about the best."""
+    """What was decided (hold is keep_running), why, by whom, and about which of several treatments: else the best."""
 
     verdict: Verdict
     note: str = Field(min_length=1, max_length=2000)
     actor: str = Field(min_length=1, max_length=200)
     treatment: str | None = None
+
+    @field_validator("verdict", mode="before")
+    @classmethod
+    def _hold(cls, said: object) -> object:
+        return Verdict.KEEP_RUNNING if said == "hold" else said
 
 
 @router.get("/experiments", tags=["experiment"], summary="List the experiments")

@@ -14,6 +14,7 @@ from organism.experiment.flow import start_variants
 from organism.experiment.plan import Guard, Plan
 from organism.records import Variant
 from organism.store.database import Store
+from organism.store.experiments import read_experiment
 from tests.organism.conftest import START, Events
 
 KEY = "a-key-for-tests"
@@ -99,3 +100,13 @@ def test_shipping_a_variant_that_the_product_serves_moves_nothing_here(http: htt
     decided = {"verdict": "ship", "note": "it keeps more", "actor": "Ann"}
     answer = http.post(f"/v1/experiments/{lived}/decide", json=decided).json()
     assert (answer["live"], "switch it there" in answer["sentence"]) == (None, True)
+
+
+def test_blocked_is_no_decision_and_hold_lets_it_go_on(http: httpx.Client, store: Store, lived: str) -> None:
+    decided = {"note": "wait for the split", "actor": "Ann"}
+    refused = http.post(f"/v1/experiments/{lived}/decide", json={**decided, "verdict": "blocked"})
+    assert refused.status_code == 422
+    assert "no decision; decide ship" in refused.text
+    held = http.post(f"/v1/experiments/{lived}/decide", json={**decided, "verdict": "hold"})
+    assert held.json()["sentence"] == "Recorded: keep running. The live version stays as it is."
+    assert read_experiment(store, lived).status == "running"
