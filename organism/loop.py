@@ -195,14 +195,14 @@ def decide_and_apply(
     decision_id, experiment = decided.decision_id, read_experiment(store, experiment_id)
     if verdict is not Verdict.SHIP:
         return Decided(decision_id, None, f"Recorded: {verdict.replace('_', ' ')}. The live version stays as it is.")
-    treatment = experiment.variant(decided.treatment)
-    if treatment.model_version_id is None:
+    shipped = experiment.variant(decided.treatment)
+    if shipped.model_version_id is None:
         return Decided(decision_id, None, "Recorded: ship. The product serves this variant itself; switch it there.")
     try:
-        moved = promote(store, experiment.loop_id, treatment.model_version_id, actor=actor, reason=note, now=now)
+        moved = promote(store, experiment.loop_id, shipped.model_version_id, actor=actor, reason=note, now=now)
     except DesignError as refused:
         return Decided(decision_id, None, f"Recorded, but the version was not made live: {refused}")
-    prompt = " Its prompt is no part of the model: take it over in the product." if treatment.prompt else ""
+    prompt = " Its prompt is no part of the model: take it over in the product." if shipped.prompt else ""
     return Decided(decision_id, moved.version, f"Recorded: ship. {moved.version} is live.{prompt}")
 
 

@@ -44,6 +44,9 @@ At 60 users it is then 1.9 times as wide as an interval for one look, at 500 1.5
 """
 
 
+Limits = tuple[float | None, float | None]
+
+
 class Settings(NamedTuple):
     """How an experiment is read: its plan, which interval counts, and at how many users the sequence is tightest.
 
@@ -198,8 +201,7 @@ def at_level(settings: Settings, reading: Reading, p_adjusted: float | None) -> 
     p, effect, found = reading.p_value, reading.comparison.effect, standard_error(reading.control, reading.treatment)
     if p is None or p_adjusted is None or effect is None or found is None:
         return reading._replace(p_adjusted=p_adjusted)
-    alpha = settings.plan.alpha
-    level = alpha if p_adjusted == p else alpha * p / p_adjusted
+    alpha, level = settings.plan.alpha, step_level(settings, reading._replace(p_adjusted=p_adjusted))
     if settings.is_fixed:
         reach = critical_value(1 - level / 2, found[1]) * found[0]
     else:
@@ -213,6 +215,24 @@ def at_level(settings: Settings, reading: Reading, p_adjusted: float | None) -> 
         relative_low=relative[0],
         relative_high=relative[1],
     )
+
+
+def step_level(settings: Settings, reading: Reading) -> float:
+    """The level of the step of Holm's test at which a reading is judged; alpha where nothing was adjusted."""
+    p, p_adjusted, alpha = reading.p_value, reading.p_adjusted, settings.plan.alpha
+    return alpha if p is None or not p_adjusted or p_adjusted == p else alpha * p / p_adjusted
+
+
+def intervals_at(settings: Settings, reading: Reading, level: float) -> tuple[Limits, Limits]:
+    """A reading's interval for one look and the one that holds at every look, both at this level."""
+    band, effect, found = reading.band, reading.comparison.effect, standard_error(reading.control, reading.treatment)
+    if level == settings.plan.alpha or effect is None or found is None:
+        return (reading.comparison.ci_low, reading.comparison.ci_high), (band.low, band.high)
+    reach = critical_value(1 - level / 2, found[1]) * found[0]
+    if band.high is None:
+        return (effect - reach, effect + reach), (None, None)
+    always = (band.high - effect) * _wider(settings, reading, level)
+    return (effect - reach, effect + reach), (effect - always, effect + always)
 
 
 def _wider(settings: Settings, reading: Reading, level: float) -> float:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from organism.config import utcnow
+from organism.errors import DesignError
+from organism.measures.metric_names import SHARES, better_of, label_of, quantile_of
 from organism.observe.metabolism import (
     MONTH,
     SETTLES_AFTER,
@@ -20,17 +22,20 @@ from organism.observe.metabolism import (
     with_stages,
 )
 from organism.records import RunStatus
-from organism.stats.compare import difference, ratio_of_sums, standard_error
+from organism.stats.compare import Estimate, difference, ratio_of_sums, standard_error
+from organism.stats.quantile import quantile_estimate
 from organism.stats.sequential import confidence_sequence
 from organism.store import metabolism
 from organism.store.database import Store
-from organism.store.experiment_tables import row_columns
+from organism.store.experiment_tables import ADAPTIVE, row_columns
 from organism.store.experiment_units import read_primary
 from organism.store.experiments import Experiment, read_experiment
+from organism.store.reward_designs import read_saved
 
 ENOUGH_TO_TRAIN = 20
 ENOUGH_USERS = 10
 LONG_DAYS = 14
+ALPHA = 0.05
 # At how many users the sequence is tightest where nobody planned a size: as the experiment's own scorecard has it.
 TUNING = 500.0
 
@@ -126,50 +131,102 @@ def _running(store: Store, loop_id: str) -> Iterator[Experiment]:
 
 
 class _Clear(NamedTuple):
-    """A running experiment's effect on retained characters with the interval that may be read now, and its users."""
+    """A running experiment's effect on its first primary metric, of the treatment that does best.
 
+    `low` and `high` are the interval that may be read now; `sign` is −1 where less of the metric is better.
+    """
+
+    metric: str
+    treatment: str
     n_users: int
     enough: bool
     effect: float | None
     low: float | None
     high: float | None
+    sign: int
 
 
 def _experiment(store: Store, experiment: Experiment, now: datetime) -> Iterator[Need]:
     found, days = _effect(store, experiment), (now - (experiment.started_at or now)).days
-    if found.enough and found.low is not None and found.high is not None and found.low * found.high > 0:
+    if found and found.enough and found.low is not None and found.high is not None and found.low * found.high > 0:
         yield Need(
             f"{experiment.name} waits for a decision",
-            f"{experiment.treatment} keeps {abs(found.effect or 0) * 100:.1f} points "
-            f"{'more' if found.low > 0 else 'less'} than {experiment.control} "
-            f"({found.low * 100:+.1f} to {found.high * 100:+.1f}), and nobody has decided.",
+            f"{_in_words(found, experiment.control)}, and nobody has decided.",
             "Read and decide",
             "experiments",
         )
     elif days >= LONG_DAYS:
         yield Need(
             f"{experiment.name} has run for {days} days",
-            f"{_count(found.n_users, 'user')} answered and nothing is clear yet: send it more traffic, or close it.",
+            f"{_count(found.n_users if found else 0, 'user')} answered and nothing is clear yet: send it more traffic, "
+            "or close it.",
             "Look at it",
             "experiments",
         )
 
 
-def _effect(store: Store, experiment: Experiment) -> _Clear:
-    """The first treatment against the control: always-valid below the planned users, for one look at them."""
-    primary = row_columns(store, experiment.loop_id, ["retained_char_rate"], None)["retained_char_rate"]
-    n_users, arms = read_primary(store, experiment, primary)
-    control, treatment = (
-        ratio_of_sums(arms[name]) if name in arms else None for name in (experiment.control, experiment.treatment)
+def _in_words(found: _Clear, control: str) -> str:
+    """Latency p95 of scribe-2 is 120 ms lower than of base (-160 to -80); points for a share."""
+    is_share = found.metric in SHARES
+    label, _, unit = label_of(found.metric).partition(", ")
+    size, low, high = (
+        f"{(value or 0.0) * (100 if is_share else 1):{spec}}"
+        for value, spec in (
+            (abs(found.effect or 0.0), ",.1f" if is_share else ",.3g"),
+            (found.low, "+,.1f" if is_share else "+,.3g"),
+            (found.high, "+,.1f" if is_share else "+,.3g"),
+        )
     )
-    found = difference(control, treatment)
-    n, planned = found.n_control + found.n_treatment, experiment.plan.get("n_users")
-    enough = min(found.n_control, found.n_treatment) >= ENOUGH_USERS
-    if planned and n_users >= planned:
-        return _Clear(n, enough, found.effect, found.ci_low, found.ci_high)
-    error, degrees = standard_error(control, treatment) or (None, None)
-    band = confidence_sequence(found.effect, error, n, tuning=float(planned or TUNING), degrees=degrees)
-    return _Clear(n, enough, found.effect, band.low, band.high)
+    unit = " points" if is_share else f" {unit}" if unit else ""
+    side = "higher" if (found.low or 0.0) > 0 else "lower"
+    worth = "better" if (found.low or 0.0) * found.sign > 0 else "worse"
+    return f"{label} of {found.treatment}: {size}{unit} {side} than of {control} ({low} to {high}), which is {worth}"
+
+
+def _effect(store: Store, experiment: Experiment) -> _Clear | None:
+    """The best treatment against the control: always-valid below the planned users, for one look at them.
+
+    With several comparisons at the level of Holm's first step. None where nothing measures the metric.
+    """
+    metrics = experiment.plan.get("primary") or ["retained_char_rate"]
+    arms = _arms(store, experiment, metrics[0])
+    if arms is None:
+        return None
+    n_users, values = arms
+    treatments, sign = experiment.variants[1:], better_of(metrics[0]) or 1
+    alpha = float(experiment.plan.get("alpha", ALPHA)) / (len(metrics) * len(treatments))
+    found = {one: difference(values.get(experiment.control), values.get(one.name), 1 - alpha) for one in treatments}
+    best = max(treatments, key=lambda one: _gain(found[one].effect, sign))
+    told = found[best]
+    n, planned = told.n_control + told.n_treatment, experiment.plan.get("n_users")
+    enough = min(told.n_control, told.n_treatment) >= ENOUGH_USERS
+    low, high = told.ci_low, told.ci_high
+    if not planned or n_users < planned or experiment.policy == ADAPTIVE:
+        error, degrees = standard_error(values.get(experiment.control), values.get(best.name)) or (None, None)
+        tuning = float(planned or TUNING) * min(experiment.variants[0].share + best.share, 1.0)
+        band = confidence_sequence(told.effect, error, n, alpha=alpha, tuning=tuning, degrees=degrees)
+        low, high = band.low, band.high
+    return _Clear(metrics[0], best.name, n, enough, told.effect, low, high, sign)
+
+
+def _gain(effect: float | None, sign: int) -> float:
+    return float("-inf") if effect is None else sign * effect
+
+
+def _arms(store: Store, experiment: Experiment, metric: str) -> tuple[int, dict[str, Estimate | None]] | None:
+    """How many users count, and each variant's value of the metric; None where nothing measures it."""
+    signal, probability = quantile_of(metric) or (metric, None)
+    saved = [one.design for one in read_saved(store, experiment.loop_id)]
+    design_id = experiment.plan.get("reward_design_id")
+    design = next((one for one in saved if one.id == design_id), saved[0] if saved and design_id is None else None)
+    try:
+        columns = row_columns(store, experiment.loop_id, [signal], design)[signal]
+    except DesignError:
+        return None
+    found = read_primary(store, experiment, columns, probability)
+    if probability is None:
+        return found.n_users, {name: ratio_of_sums(arm) for name, arm in found.moments.items()}
+    return found.n_users, {name: quantile_estimate(parts) for name, parts in found.parts.items()}
 
 
 def _last_run(store: Store, loop_id: str) -> Iterator[Need]:

@@ -79,14 +79,16 @@ def read_days(cursor: Cursor, ask: Ask) -> tuple[DayPart, ...]:
     """The first primary metric as it stood at the end of each day, over all users until then.
 
     A user's sums so far are a running sum over the days; what a day changes in the sum of their products is the
-    product after it less the product before. Pivots near the means keep the digits.
+    product after it less the product before. Pivots near the means keep the digits; six digits of them do, and are
+    the same however the means were added up.
     """
     if ask.place is None:
         return ()
     columns, i = ask.columns(ask.place), ask.place
-    pivots = cursor.execute(
+    means = cursor.execute(
         f"SELECT {', '.join(f'coalesce(avg({column}), 0.0)' for column in columns)} FROM experiment_units"
     ).fetchall()[0]
+    pivots = [float(f"{mean:.6g}") for mean in means]
     past = "".join(f", {name} AS x{n}" for n, name in enumerate(columns) if n > 1)
     rows = cursor.execute(
         f"""

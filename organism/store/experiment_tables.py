@@ -12,6 +12,7 @@ from organism.records import RewardDesign
 from organism.store.database import Cursor, Store
 from organism.store.experiments import Experiment
 from organism.store.metric_columns import UNIT, metric_columns
+from organism.store.noted_cursor import as_text
 from organism.store.signal_definitions import columns_of
 from organism.store.signal_table import quoted
 
@@ -84,10 +85,7 @@ def make_tables(cursor: Cursor, experiment: Experiment, ask: Ask) -> str:
     said = []
     for name, sql, parameters in asked:
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}", parameters)
-        bound = ", ".join(
-            f"${n} = {value if isinstance(value, list) else str(value)!r}" for n, value in enumerate(parameters, 1)
-        )
-        said.append(f"{'-- ' + bound + chr(10) if bound else ''}CREATE TEMP TABLE {name} AS\n{sql};")
+        said.append(as_text(f"CREATE TEMP TABLE {name} AS\n{sql}", parameters))
     return "\n\n".join(said)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from organism.records import Moments, QuantileParts
 from organism.stats.quantile import quantile_reach
@@ -10,6 +10,7 @@ from organism.store.database import Cursor, Store
 from organism.store.experiment_days import DayPart, Look, Periods, read_days, read_looks, read_periods
 from organism.store.experiment_tables import Ask, make_tables
 from organism.store.experiments import Experiment
+from organism.store.noted_cursor import NotedCursor
 from organism.store.quantile_scan import scan_quantiles
 from organism.store.signal_table import refresh_signals
 from organism.store.unit_scan import Scan, scan
@@ -68,28 +69,41 @@ def read_sums(store: Store, experiment: Experiment, ask: Ask) -> Sums:
         cursor.begin()
         try:
             made = make_tables(cursor, experiment, ask)
-            found = _read(cursor, experiment, ask)
+            noted = NotedCursor(cursor)
+            found = _read(cast(Cursor, noted), experiment, ask)
         finally:
             cursor.rollback()
-    return found._replace(sql=f"{made}\n\n{found.sql}")
+    return found._replace(sql="\n\n".join([made, *noted.said]))
 
 
-def read_primary(store: Store, experiment: Experiment, primary: tuple[str, str]) -> tuple[int, dict[str, Moments]]:
-    """How many users count, and by variant the moments of one metric's numerator and denominator: no more than that.
+class Primary(NamedTuple):
+    """How many users count, and by variant one metric's moments (a ratio) or its parts (a quantile)."""
 
-    `primary` is the metric in SQL over a row of `signals`, as `row_columns` gives it.
+    n_users: int
+    moments: dict[str, Moments]
+    parts: dict[str, QuantileParts]
+
+
+def read_primary(store: Store, experiment: Experiment, columns: tuple[str, str], probability: float | None) -> Primary:
+    """One metric of an experiment, and no more than that.
+
+    `columns` is the metric (of a quantile at `probability`: its signal) in SQL over a row of `signals`, as
+    `row_columns` gives it.
     """
     refresh_signals(store)
-    ask = Ask({"primary": primary}, {}, {}, (), (), "primary")
+    ratios = {"primary": columns} if probability is None else {}
+    quantiles = {} if probability is None else {"primary": (columns[0], probability)}
+    ask = Ask(ratios, quantiles, {}, (), (), "primary")
     with store.cursor() as cursor:
         cursor.begin()
         try:
             make_tables(cursor, experiment, ask)
-            found = scan(cursor, UNITS, variant="variant", metrics={"primary": ask.columns(0)})
+            found = scan(cursor, UNITS, variant="variant", metrics={name: ask.columns(0) for name in ratios})
+            parts = _quantiles(cursor, ask).get("primary", {})
         finally:
             cursor.rollback()
     n_users = sum(n for (_, segment, _), n in found.n_units.items() if segment is None)
-    return n_users, _by_metric(found).get("primary", {})
+    return Primary(n_users, _by_metric(found).get("primary", {}), parts)
 
 
 def _read(cursor: Cursor, experiment: Experiment, ask: Ask) -> Sums:
@@ -122,7 +136,7 @@ def _read(cursor: Cursor, experiment: Experiment, ask: Ask) -> Sums:
         left_out=dict(sliced.left_out) if sliced else {},
         days=read_days(cursor, ask),
         periods=read_periods(cursor, ask),
-        sql="\n\n".join(found.sql.rstrip(";") + ";" for found in (whole, sliced) if found is not None),
+        sql="",
     )
 
 

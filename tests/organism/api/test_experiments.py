@@ -1,6 +1,9 @@
 """A scorecard over a real server: everything that the page shows, and a sentence for what cannot be."""
 
+import ast
+import re
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -63,6 +66,36 @@ def test_the_scorecard_holds_all_that_the_page_shows(http: httpx.Client, lived: 
         "day", "effect", "low", "high", "always_low", "always_high", "n_users", "n_interactions",
     }  # fmt: skip
     assert found["track"][-1]["effect"] == pytest.approx(card["effect"])
+
+
+def test_the_track_ends_in_the_scorecard_s_own_interval_at_the_level_of_holm_s_step(
+    http: httpx.Client, lived: str
+) -> None:
+    found = http.get(f"/v1/experiments/{lived}").json()
+    card, last = found["scorecard"], found["track"][-1]
+    assert (last["low"], last["high"]) == pytest.approx((card["ci_low"], card["ci_high"]))
+    fixed, always = card["fixed"], card["always"]
+    assert last["low"] < fixed[0], "two comparisons: wider than at 95%"
+    assert last["always_low"] < always[0]
+
+
+def test_the_exact_sql_is_all_that_was_asked_and_runs_again(http: httpx.Client, store: Store, lived: str) -> None:
+    sql = http.get(f"/v1/experiments/{lived}").json()["scorecard"]["sql"]
+    for words in ("quantile_cont", "WINDOW so_far", "experiment_periods a", "first_at::DATE", "FROM experiment_served"):
+        assert words in sql
+    asked = [one for one in sql.split(";\n") if one.strip()]
+    assert len(asked) >= 15
+    with store.cursor() as cursor:
+        cursor.begin()
+        for one in asked:
+            note, _, statement = one.strip().partition("\n") if one.strip().startswith("-- ") else ("", "", one)
+            cursor.execute(statement, _bound(note))
+        cursor.rollback()
+
+
+def _bound(note: str) -> list[Any]:
+    """What a statement's comment says was bound to it."""
+    return [ast.literal_eval(value) for value in re.split(r",? ?\$\d+ = ", note.removeprefix("-- "))[1:]]
 
 
 def test_the_track_of_another_treatment_is_asked_for_by_name(http: httpx.Client, lived: str) -> None:

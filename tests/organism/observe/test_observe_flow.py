@@ -1,4 +1,5 @@
 import json
+import re
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -386,7 +387,25 @@ def test_a_clear_experiment_waits_for_a_decision_and_a_dull_one_for_traffic(stor
     events.write()
     found = needs_you(store, events.loop_id, NOW)
     assert [(need.title, need.page) for need in found] == [("e1 waits for a decision", "experiments")]
-    assert "scribe-1 keeps" in found[0].detail
-    assert "more than base" in found[0].detail
+    assert found[0].detail.startswith("Retained characters of scribe-1: ")
+    assert "points higher than of base (+" in found[0].detail
+    assert "which is better, and nobody has decided" in found[0].detail
     story.decide("ship", NOW)
     assert needed(store, events.loop_id) == {}
+
+
+@pytest.mark.parametrize("metric", ["latency_ms", "latency_ms.p50"])
+def test_what_waits_for_a_decision_speaks_of_the_plan_s_own_metric(store, events, story, metric):
+    story.version("scribe-1", NOW - 29 * DAY)
+    story.test(NOW - 5 * DAY)
+    store.execute("UPDATE plans SET plan = ?", [json.dumps({"primary": [metric]})], "experiments")
+    rng = np.random.default_rng(3)
+    for n in range(60):
+        arm = n % 2
+        told = {"experiment_id": "e1", "variant_id": ("base", "scribe-1")[arm], "consent": False}
+        events.answered(f"u{n}", 50, NOW - 4 * DAY, latency_ms=500 - 100 * arm + rng.normal(0, 20), **told)
+    events.write()
+    (need,) = needs_you(store, events.loop_id, NOW)
+    assert need.title == "e1 waits for a decision"
+    label = "Latency p50" if metric.endswith("p50") else "Latency"
+    assert re.match(rf"{label} of scribe-1: \d+ ms lower than of base \(-[\d.]+ to -[\d.]+\), which is better", need.detail)
