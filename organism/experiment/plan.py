@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from organism.errors import DesignError
 
 PRIMARY = "retained_char_rate"
+MOST_NAMES = 20
+"""Metrics of one role, covariates or segments that a plan may name: sums grow with the square of them."""
 
 
 class Guard(NamedTuple):
@@ -80,7 +82,7 @@ def check_plan(plan: Plan) -> None:
     """Raise DesignError when no experiment could follow the plan."""
     if not plan.primary:
         raise DesignError("the plan names no primary metric; name at least one, such as retained_char_rate")
-    if plan.minimum_effect <= 0 or not 0 < plan.alpha < 0.5 or not 0.5 <= plan.power < 1:
+    if not 0 < plan.minimum_effect < float("inf") or not 0 < plan.alpha < 0.5 or not 0.5 <= plan.power < 1:
         raise DesignError(
             f"found minimum effect {plan.minimum_effect}, alpha {plan.alpha}, power {plan.power}; wanted a minimum "
             "effect above 0, alpha between 0 and 0.5, power from 0.5 to below 1"
@@ -88,9 +90,18 @@ def check_plan(plan: Plan) -> None:
     for guard in plan.guardrails:
         if not 0 < guard.margin < float("inf"):
             raise DesignError(f"guardrail {guard.metric} has the margin {guard.margin}; give one above 0")
-    for what, names in (("primary metric", plan.primary), ("guardrail", tuple(one.metric for one in plan.guardrails))):
+    named = {
+        "primary metric": plan.primary,
+        "guardrail": tuple(one.metric for one in plan.guardrails),
+        "watched signal": plan.watched,
+        "covariate": plan.covariates,
+        "segment": plan.segments,
+    }
+    for what, names in named.items():
         if twice := [name for name in names if names.count(name) > 1]:
             raise DesignError(f"{twice[0]} is named twice as a {what}; name it once")
+        if len(names) > MOST_NAMES:
+            raise DesignError(f"found {len(names)} names, each a {what}; name at most {MOST_NAMES}")
     if plan.min_users_per_arm < 2 or (plan.n_users is not None and plan.n_users < 4):
         raise DesignError("at least 2 users an arm are needed, 4 in all; ask for more")
 
