@@ -154,65 +154,74 @@ def _metrics(picked: Picked) -> dict[str, Any]:
 
 
 def _settings(picked: Picked, metrics: list[str]) -> dict[str, Any]:
-    look, key = picked.look, picked.key
     with st.grid(3, min_column_width=220):
-        return {
-            "segments": st.multiselect(
-                "Segments", list(look.labels), key=f"segments_{key}", help="Compare within each value, too."
-            ),
-            "covariates": st.multiselect(
-                "Covariates (CUPED)",
-                look.numbers,
-                default=list(look.guess.covariates),
-                key=f"covariates_{key}",
-                help="Values known before the experiment. They take noise out; one from during it hides effect.",
-            ),
-            "lower_is_better": st.multiselect(
-                "Less is better",
-                metrics,
-                key=f"lower_{key}",
-                placeholder="of all, more is better",
-                help="The metrics above of which less is better, such as a latency.",
-            ),
-            "margins": st.multiselect(
-                "Margins (guardrails)",
-                [],
-                key=f"margins_{key}",
-                accept_new_options=True,
-                placeholder="such as latency_ms=20",
-                help="A metric, = and how much worse it may get, in its own unit: is it surely not worse by that much?",
-            ),
-            "shares": st.multiselect(
-                "Planned shares",
-                [],
-                key=f"shares_{key}",
-                accept_new_options=True,
-                placeholder="such as A=0.5",
-                help="A variant, = and its planned share, for each variant. Equal shares when empty.",
-            ),
-            "winsorize": st.selectbox(
-                "Cap values at",
-                [None, 0.999, 0.99, 0.95],
-                format_func=lambda at: "no cap" if at is None else f"the {at:.1%} quantile",
-                key=f"winsorize_{key}",
-                help="One cap for all variants, from all rows together; it is stated beside the figures.",
-            ),
-            "alpha": st.number_input(
-                "Alpha", 0.001, 0.49, 0.05, 0.01, format="%.3f", key=f"alpha_{key}", help="The rate of false alarms."
-            ),
-            "correction": st.selectbox(
-                "Correction for several metrics",
-                list(CORRECTIONS),
-                index=list(CORRECTIONS).index("holm"),
-                key=f"correction_{key}",
-                help="Holm holds the chance of even one false alarm over all metrics and variants.",
-            ),
-            "sequential": st.toggle(
-                "Still running",
-                key=f"sequential_{key}",
-                help="Intervals that hold at every look, for an experiment that is watched while it runs.",
-            ),
-        }
+        return {**_further_columns(picked, metrics), **_rules(picked.key)}
+
+
+def _further_columns(picked: Picked, metrics: list[str]) -> dict[str, Any]:
+    look, key = picked.look, picked.key
+    return {
+        "segments": st.multiselect(
+            "Segments", list(look.labels), key=f"segments_{key}", help="Compare within each value, too."
+        ),
+        "covariates": st.multiselect(
+            "Covariates (CUPED)",
+            look.numbers,
+            default=list(look.guess.covariates),
+            key=f"covariates_{key}",
+            help="Values known before the experiment. They take noise out; one from during it hides effect.",
+        ),
+        "lower_is_better": st.multiselect(
+            "Less is better",
+            metrics,
+            key=f"lower_{key}",
+            placeholder="of all, more is better",
+            help="The metrics above of which less is better, such as a latency.",
+        ),
+    }
+
+
+def _rules(key: str) -> dict[str, Any]:
+    return {
+        "margins": st.multiselect(
+            "Margins (guardrails)",
+            [],
+            key=f"margins_{key}",
+            accept_new_options=True,
+            placeholder="such as latency_ms=20",
+            help="A metric, = and how much worse it may get, in its own unit: is it surely not worse by that much?",
+        ),
+        "shares": st.multiselect(
+            "Planned shares",
+            [],
+            key=f"shares_{key}",
+            accept_new_options=True,
+            placeholder="such as A=0.5",
+            help="A variant, = and its planned share, for each variant. Equal shares when empty.",
+        ),
+        "winsorize": st.selectbox(
+            "Cap values at",
+            [None, 0.999, 0.99, 0.95],
+            format_func=lambda at: "no cap" if at is None else f"the {at:.1%} quantile",
+            key=f"winsorize_{key}",
+            help="One cap for all variants, from all rows together; it is stated beside the figures.",
+        ),
+        "alpha": st.number_input(
+            "Alpha", 0.001, 0.49, 0.05, 0.01, format="%.3f", key=f"alpha_{key}", help="The rate of false alarms."
+        ),
+        "correction": st.selectbox(
+            "Correction for several metrics",
+            list(CORRECTIONS),
+            index=list(CORRECTIONS).index("holm"),
+            key=f"correction_{key}",
+            help="Holm holds the chance of even one false alarm over all metrics and variants.",
+        ),
+        "sequential": st.toggle(
+            "Still running",
+            key=f"sequential_{key}",
+            help="Intervals that hold at every look, for an experiment that is watched while it runs.",
+        ),
+    }
 
 
 def _is_binary(values: tuple[str, ...]) -> bool:

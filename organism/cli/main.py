@@ -115,6 +115,11 @@ def build_parser() -> argparse.ArgumentParser:
     _data_commands(command)
     _model_commands(command)
     _experiment_commands(command)
+    _groups(group)
+    return parser
+
+
+def _groups(group: Any) -> None:
     reward = group("reward", "reward designs: what they are, what they would change, whether they are right")
     rewards.add_to(reward)
     weights.add_to(reward)
@@ -131,7 +136,6 @@ def build_parser() -> argparse.ArgumentParser:
     records.add_to(experiments)
     selftest.add_to(experiments)
     votes.add_to(group("vote", "blind votes: which of two versions people prefer"))
-    return parser
 
 
 def _process_commands(command: Any) -> None:
