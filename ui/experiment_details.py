@@ -15,8 +15,12 @@ from ui.words import counted, literal, percent
 Section = Callable[[Scorecard, Experiment], None]
 
 
+@st.fragment
 def details(card: Scorecard, experiment: Experiment) -> None:
-    """The tabs, of which only the open one is drawn, then the SQL. A blocked experiment shows no effect in any."""
+    """The tabs, of which only the open one is drawn, then the SQL. A blocked experiment shows no effect in any.
+
+    A fragment: another tab redraws nothing above it.
+    """
     offered = {name: sections for name, (sections, has) in TABS.items() if has(card)}
     tabs = st.tabs(list(offered), key="detail", bind="query-params")
     for tab, sections in zip(tabs, offered.values(), strict=True):
@@ -25,7 +29,14 @@ def details(card: Scorecard, experiment: Experiment) -> None:
                 for section in sections:
                     section(card, experiment)
     if card.sql:
-        with st.expander("The exact SQL", icon=":material/database:"):
+        exact_sql(card)
+
+
+@st.fragment
+def exact_sql(card: Scorecard) -> None:
+    """What the store was asked for; written out when it is opened, since its colors cost thousands of elements."""
+    with st.expander("The exact SQL", icon=":material/database:", key="exact_sql", on_change="rerun") as opened:
+        if opened.open:
             st.caption(
                 "What the store was asked for. Everything else on this page is arithmetic on its answer. Data version "
                 f"{literal(card.data_version or str(runtime.data_version()))}."
