@@ -3,6 +3,7 @@
 The store reads the file, makes one row a unit, and sums once; the statistics are those of every other scorecard.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,7 @@ from organism.store.unit_scan import Scan, scan
 
 OnProgress = Callable[[float, str], None]
 FEW_VALUES = 100
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 
 
 class FileLook(NamedTuple):
@@ -119,7 +121,8 @@ def _check_numbers(file: AnalysisFile, plan: Plan, rows: RowCounts, place: Mappi
     for column, count in zip(plan.numbers, rows.numbers, strict=True):
         name = file.columns[column].name
         if not count.n_values and count.n_other:
-            raise InputError(f"the column {name!r} holds no number, but for example {count.example!r}; name another")
+            mend = "export it with decimal points" if _DECIMAL_COMMA.fullmatch(str(count.example)) else "name another"
+            raise InputError(f"the column {name!r} holds no number, but for example {count.example!r}; {mend}")
     for asked in plan.metrics:
         if asked.kind is MetricKind.PROPORTION:
             n_others, one = count_not_binary(file, place[asked.num])

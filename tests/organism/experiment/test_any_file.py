@@ -369,6 +369,11 @@ def test_odd_column_names_are_names_and_nothing_else(ask: Ask, tmp_path: Path) -
         assert {one["segment"] for one in said["segments"]} == {"s0"}
 
 
+def test_decimal_commas_are_named_as_what_is_to_be_mended(ask: Ask) -> None:
+    with pytest.raises(InputError, match="for example '0,25'; export it with decimal points"):
+        ask(users().assign(x="0,25"))
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
