@@ -11,6 +11,7 @@ from ui import cards, runtime
 from ui.experiment_details import agreed
 from ui.experiment_record import take_away
 from ui.experiment_views import about, status
+from ui.planning_sizes import READING
 from ui.words import counted, literal, sentence
 
 
@@ -50,7 +51,8 @@ def _ask(experiment: Experiment) -> str:
     """What the plan asks of this loop's traffic, or why that cannot be said."""
     try:
         proposal = proposal_of(experiment)
-        return runtime.read(size_plan, experiment.loop_id, proposal, now=runtime.now()).sentence
+        with st.spinner(READING, show_time=True):
+            return runtime.read(size_plan, experiment.loop_id, proposal, now=runtime.now()).sentence
     except OrganismError as error:
         return sentence(str(error))
 

@@ -9,14 +9,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from organism.experiment.flow import effect_track
 from organism.experiment.plan import plan_of
 from organism.experiment.results import SRM_ALPHA
 from organism.experiment.rules import RULES
 from organism.experiment.scorecard import IntervalKind, Scorecard
 from organism.records import Verdict
 from organism.store.experiments import PLANNED, RUNNING, Experiment
-from ui import cards, charts, experiment_charts, runtime, scorecards
+from ui import cards, charts, experiment_charts, experiment_reading, runtime, scorecards
 from ui.experiment_charts import Planned
 from ui.words import counted, literal, sentence
 
@@ -197,7 +196,7 @@ def board(card: Scorecard, experiment: Experiment) -> None:
 
 def track_chart(card: Scorecard, experiment: Experiment, *, big: bool = False) -> None:
     """The effect by day with both intervals and the planned size."""
-    track = runtime.read(effect_track, experiment.experiment_id)
+    track = experiment_reading.track(experiment.experiment_id)
     known = track.dropna(subset=["effect"])
     if len(known) < 2:
         st.caption("The line starts with the second day on which both variants have answers.")

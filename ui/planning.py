@@ -12,6 +12,7 @@ from organism.experiment.plan import GUARDS, Guard, Plan
 from organism.experiment.plan_flow import Proposal, metric_names, variants_of
 from organism.experiment.sizing import RATES
 from organism.experiment.thompson import Policy
+from organism.measures.metric_names import label_of
 from organism.records import Role, Variant
 from organism.store.model_versions import read_versions
 from ui import runtime
@@ -116,7 +117,7 @@ def _shares(asked: list[dict[str, Any]], kept: Sequence[Variant], key: str) -> N
 def _metrics(plan: Plan, known: Sequence[str], key: str) -> dict[str, Any]:
     told: dict[str, Any] = {}
     told["primary"] = tuple(st.multiselect(
-        "Primary metrics", _with(known, plan.primary), plan.primary, key=f"{key}_primary",
+        "Primary metrics", _with(known, plan.primary), plan.primary, key=f"{key}_primary", format_func=label_of,
         help="What decides. With several, Holm's correction shares the error rate among them.",
     ))  # fmt: skip
     first = told["primary"][0] if told["primary"] else ""
@@ -129,12 +130,14 @@ def _metrics(plan: Plan, known: Sequence[str], key: str) -> dict[str, Any]:
     )  # fmt: skip
     told["minimum_effect"] = least / 100 if in_points else least
     told["watched"] = tuple(st.multiselect(
-        "Watch", _with(known, plan.watched), plan.watched, key=f"{key}_watched", help="Shown, but decides nothing.",
+        "Watch", _with(known, plan.watched), plan.watched, key=f"{key}_watched", format_func=label_of,
+        help="Shown, but decides nothing.",
     ))  # fmt: skip
     left, right = st.columns(2)
     signals = [name for name in known if name not in QUANTILES]
     told["covariates"] = tuple(left.multiselect(
         "Adjust for the past of", _with(signals, plan.covariates), plan.covariates, key=f"{key}_covariates",
+        format_func=label_of,
         placeholder="Nothing", help="CUPED: each user's own past takes noise out of the comparison.",
     ))  # fmt: skip
     told["segments"] = tuple(right.multiselect(
@@ -148,7 +151,7 @@ def _guards(plan: Plan, known: Sequence[str], key: str) -> tuple[Guard, ...]:
     usual = {guard.metric: guard for guard in (*GUARDS, *plan.guardrails)}
     named = [guard.metric for guard in plan.guardrails]
     chosen = st.multiselect(
-        "Guardrails", _with(known, named), named, key=f"{key}_guards", placeholder="Nothing",
+        "Guardrails", _with(known, named), named, key=f"{key}_guards", format_func=label_of, placeholder="Nothing",
         help="What must not get worse, whatever is gained: by a margin, tested on one side.",
     )  # fmt: skip
     found = []
@@ -156,7 +159,8 @@ def _guards(plan: Plan, known: Sequence[str], key: str) -> tuple[Guard, ...]:
         guard = usual.get(metric, Guard(metric, 0.02 if metric in RATES else 0.2, metric not in RATES))
         left, right = st.columns([1, 1], vertical_alignment="bottom")
         margin = left.number_input(
-            f"Margin of {literal(metric)}", 0.0, value=guard.margin, format="%.4g", key=f"{key}_margin_{metric}",
+            f"Margin of {literal(label_of(metric))}", 0.0, value=guard.margin, format="%.4g",
+            key=f"{key}_margin_{metric}",
             help="How much worse is still tolerated; more than that is a broken guardrail.",
         )  # fmt: skip
         is_relative = right.toggle(

@@ -8,15 +8,21 @@ import streamlit as st
 from organism.experiment.plan import Plan
 from organism.experiment.sizing import Sizing, amount, size
 from organism.experiment.sizing_flow import Proposal, past_of, read_loop_traffic
+from organism.measures.metric_names import label_of
 from ui import cards, planning_charts, runtime
 from ui.words import counted, literal
 
+READING = "Reading what the users of this loop did in the last eight weeks. Later changes are arithmetic only."
 ROLES = {"primary": "Primary", "guardrail": "Guardrail", "watched": "Watched"}
 
 
 def asked_of_loop(loop_id: str, proposal: Proposal) -> Sizing:
-    """What the proposal asks for; the loop's past is read once, so that a turn of a knob is arithmetic only."""
-    traffic = runtime.read(read_loop_traffic, loop_id, past_of(proposal), runtime.now())
+    """What the proposal asks for; the loop's past is read once, so that a turn of a knob is arithmetic only.
+
+    At a million interactions that first reading takes over two seconds, so it says what it does, and for how long.
+    """
+    with st.spinner(READING, show_time=True):
+        traffic = runtime.read(read_loop_traffic, loop_id, past_of(proposal), runtime.now())
     return size(proposal.plan, proposal.variants, traffic)
 
 
@@ -81,7 +87,7 @@ def _curve(found: Sizing, plan: Plan, about: tuple[Any, ...]) -> None:
 def _table(found: Sizing) -> None:
     rows = [
         {
-            "Metric": one.metric,
+            "Metric": label_of(one.metric),
             "Role": ROLES[one.role],
             "Gain or margin": one.effect,
             "Users": one.n_users,

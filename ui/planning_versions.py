@@ -8,6 +8,7 @@ import streamlit as st
 from organism.experiment.plan import Guard, Plan, margin_words, plan_of
 from organism.experiment.plan_flow import PlanChange, metric_names
 from organism.experiment.sizing import amount
+from organism.measures.metric_names import name_of
 from organism.store.experiments import Experiment
 from ui import cards, charts, planning, runtime
 from ui.words import literal
@@ -41,14 +42,16 @@ def in_words(plan: Plan) -> list[str]:
     """A plan as short lines."""
     size = f"{plan.n_users:,} users" if plan.n_users else "no size, since nothing could be computed"
     lines = [
-        f"Decides: {', '.join(plan.primary)}, least gain {amount(plan.primary[0], plan.minimum_effect)}",
+        f"Decides: {', '.join(map(name_of, plan.primary))}, least gain {amount(plan.primary[0], plan.minimum_effect)}",
         f"Planned for {size}, alpha {plan.alpha:g}, power {plan.power:.0%}",
     ]
-    lines += [f"Guardrail: {guard.metric} not worse by more than {margin_words(guard)}" for guard in plan.guardrails]
+    lines += [
+        f"Guardrail: {name_of(guard.metric)} not worse by more than {margin_words(guard)}" for guard in plan.guardrails
+    ]
     if plan.watched:
-        lines.append(f"Watched: {', '.join(plan.watched)}")
+        lines.append(f"Watched: {', '.join(map(name_of, plan.watched))}")
     if plan.covariates:
-        lines.append(f"Adjusted for the past of {', '.join(plan.covariates)}")
+        lines.append(f"Adjusted for the past of {', '.join(map(name_of, plan.covariates))}")
     return lines
 
 
@@ -58,17 +61,17 @@ def change_form(plan: Plan, loop_id: str) -> tuple[dict[str, Any] | None, str, s
     with st.form("change_plan", border=False):
         margins = {
             guard.metric: st.number_input(
-                f"Margin of {literal(guard.metric)}", 0.0, value=guard.margin, format="%.4g",
+                f"Margin of {literal(name_of(guard.metric))}", 0.0, value=guard.margin, format="%.4g",
                 help=f"Now {margin_words(guard)}.",
             )
             for guard in plan.guardrails
         }  # fmt: skip
         n_users = st.number_input("Planned users", 4, value=plan.n_users, help="When the read at the end is due.")
-        watched = st.multiselect("Watch", [*known, *plan.watched], plan.watched)
+        watched = st.multiselect("Watch", [*known, *plan.watched], plan.watched, format_func=name_of)
         segments = st.multiselect("Segments", ["region", *plan.segments], plan.segments, accept_new_options=True)
         with st.expander("What could bend the verdict", icon=":material/flag:"):
             st.caption("It is allowed, and it is flagged on the experiment's page: changed after start.")
-            primary = st.multiselect("Primary metrics", [*known, *plan.primary], plan.primary)
+            primary = st.multiselect("Primary metrics", [*known, *plan.primary], plan.primary, format_func=name_of)
             least = st.number_input("Least gain, in its own unit", 0.0, value=plan.minimum_effect, format="%.4g")
         who = st.text_input("Your name", required=True)
         why = st.text_input("In one sentence, why?", required=True)

@@ -8,7 +8,7 @@ import pandas as pd
 from organism.experiment.figures import COST
 from organism.experiment.figures import label_of as label_of
 from organism.experiment.scorecard import Guardrail, GuardrailState, Scorecard
-from organism.measures.metric_names import SHARES
+from organism.measures.metric_names import SHARES, name_of
 from organism.records import Verdict
 from ui.experiment_charts import Unit
 from ui.words import between, counted
@@ -281,10 +281,10 @@ def plan_lines(plan: dict[str, Any]) -> list[tuple[str, str]]:
     """What was agreed, as pairs of a name and words; what was left open is not said."""
     guards = [_guard_words(one) for one in plan.get("guardrails", ())]
     said = {
-        "Primary": _list(plan.get("primary")),
+        "Primary": _metrics(plan.get("primary")),
         "Guardrails": "; ".join(guards),
-        "Watched": _list(plan.get("watched")),
-        "Own past as covariate": _list(plan.get("covariates")),
+        "Watched": _metrics(plan.get("watched")),
+        "Own past as covariate": _metrics(plan.get("covariates")),
         "Segments": _list(plan.get("segments")),
         "Worth shipping for": change(_first(plan.get("primary")), plan.get("minimum_effect")) or "",
         "Error rates": f"alpha {plan.get('alpha', 0.05):g}, power {plan.get('power', 0.8):.0%}",
@@ -298,7 +298,11 @@ def _guard_words(guard: Any) -> str:
     """One guardrail of a stored plan, which keeps it as a mapping or as a list of its fields."""
     one = guard if isinstance(guard, dict) else dict(zip(("metric", "margin", "is_relative"), guard, strict=False))
     allowed = f"{one['margin']:.0%}" if one.get("is_relative", True) else change(one["metric"], one["margin"])
-    return f"{one['metric']} by {str(allowed).lstrip('+')}"
+    return f"{name_of(one['metric'])} by {str(allowed).lstrip('+')}"
+
+
+def _metrics(names: Any) -> str:
+    return ", ".join(name_of(str(name)) for name in names or ())
 
 
 def _list(names: Any) -> str:

@@ -138,15 +138,15 @@ def analyze(store: Store, experiment_id: str, now: datetime | None = None) -> Sc
 
     Raises InputError for an id that there is not, DesignError for an experiment that has not started.
     """
-    return judge(evidence_of(store, experiment_id, now or utcnow()))
+    return judge(evidence_of(store, experiment_id, now))
 
 
-def evidence_of(store: Store, experiment_id: str, now: datetime) -> Evidence:
+def evidence_of(store: Store, experiment_id: str, now: datetime | None = None) -> Evidence:
     """All that the scorecard is made of, as one plain value; raises as `analyze` does."""
     experiment = read_experiment(store, experiment_id)
     if experiment.started_at is None:
         raise DesignError(f"experiment {experiment.name!r} is planned and has not started; start it, then read it")
-    return read_evidence(store, experiment_id, now)
+    return read_evidence(store, experiment_id, now or utcnow())
 
 
 def effect_track(store: Store, experiment_id: str, treatment: str | None = None) -> pd.DataFrame:

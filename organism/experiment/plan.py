@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from organism.errors import DesignError
+from organism.measures.metric_names import name_of
 
 PRIMARY = "retained_char_rate"
 MOST_NAMES = 20
@@ -138,7 +139,7 @@ def differences(before: Plan, after: Plan) -> list[Difference]:
     found = [
         Difference(
             field,
-            f"{name}: {_said(getattr(before, field))} → {_said(getattr(after, field))}",
+            f"{name}: {_said(field, getattr(before, field))} → {_said(field, getattr(after, field))}",
             field not in FREE or (field == "n_users" and _is_less(after.n_users, before.n_users)),
         )
         for field, name in _NAMES.items()
@@ -154,10 +155,11 @@ def margin_words(guard: Guard) -> str:
 
 def _guard_words(before: Plan, after: Plan) -> list[str]:
     old, new = ({guard.metric: guard for guard in plan.guardrails} for plan in (before, after))
-    found = [f"guardrail {name} taken away (margin {margin_words(old[name])})" for name in old if name not in new]
-    found += [f"guardrail {name} added, margin {margin_words(new[name])}" for name in new if name not in old]
+    gone = [name for name in old if name not in new]
+    found = [f"guardrail {name_of(name)} taken away (margin {margin_words(old[name])})" for name in gone]
+    found += [f"guardrail {name_of(name)} added, margin {margin_words(new[name])}" for name in new if name not in old]
     return found + [
-        f"margin of {name}: {margin_words(old[name])} → {margin_words(new[name])}"
+        f"margin of {name_of(name)}: {margin_words(old[name])} → {margin_words(new[name])}"
         for name in new
         if name in old and old[name] != new[name]
     ]
@@ -168,7 +170,8 @@ def _is_less(after: int | None, before: int | None) -> bool:
     return before is not None and after is not None and after < before
 
 
-def _said(value: object) -> str:
+def _said(field: str, value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "none"
+        names = map(name_of, value) if field in ("primary", "watched", "covariates") else map(str, value)
+        return ", ".join(names) or "none"
     return "none" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from organism.experiment.past import FEW_USERS, Traffic, latest, reduction_of, users_at, variance_at
 from organism.experiment.plan import Guard, Plan
+from organism.measures.metric_names import name_of
 from organism.records import Variant
 from organism.stats.power import Design, detectable_effect, power_at, sample_size
 
@@ -149,11 +150,12 @@ def _warnings(metrics: Sequence[MetricSize], traffic: Traffic) -> list[str]:
     for one in metrics:
         if one.role == "guardrail" and one.n_users and one.days is None and one.effect:
             found.append(
-                f"The guardrail on {one.metric} would stay open: its margin of {amount(one.metric, one.effect)} takes "
-                f"{one.n_users:,} users, which do not come within a year. Widen the margin, or watch it instead."
+                f"The guardrail on {_named(one.metric)} would stay open: its margin of "
+                f"{amount(one.metric, one.effect)} takes {one.n_users:,} users, which do not come "
+                "within a year. Widen the margin, or watch it instead."
             )
         elif one.role != "watched" and one.note:
-            found.append(f"{one.metric}: {one.note}.")
+            found.append(f"{name_of(one.metric)}: {one.note}.")
     return found
 
 
@@ -204,7 +206,9 @@ def _size_of(asked: _Question, role: str, traffic: Traffic, plan: Plan, tuning: 
         return MetricSize(metric, role, None, None, effect, None, None, None, None, None, _unseen(traffic, metric))
     told = (metric, role, spread.mean, spread.variance**0.5, effect, reduction_of(traffic, metric))
     if not spread.variance:
-        return MetricSize(*told, None, None, None, None, f"every user has the same {metric}, so no number can be told")
+        return MetricSize(
+            *told, None, None, None, None, f"every user has the same {_named(metric)}, so no number can be told"
+        )
     if effect is None:
         return MetricSize(*told, None, None, None, None, "")
     fixed = _need(asked, traffic, plan, None)
@@ -216,7 +220,7 @@ def _size_of(asked: _Question, role: str, traffic: Traffic, plan: Plan, tuning: 
 def _unseen(traffic: Traffic, metric: str) -> str:
     if not traffic.spans:
         return "this loop has no interactions of the last eight weeks"
-    return f"no two users have a value of {metric} in the last {traffic.spans[-1].days} days"
+    return f"no two users have a value of {_named(metric)} in the last {traffic.spans[-1].days} days"
 
 
 def _need(asked: _Question, traffic: Traffic, plan: Plan, tuning: float | None) -> tuple[int | None, int | None]:
@@ -268,9 +272,15 @@ def amount(metric: str, value: float) -> str:
     """An effect as it is said: points for a rate, milliseconds, dollars, else three digits in the metric's own unit."""
     signal = metric.partition(".p")[0]
     if metric in RATES:
-        return f"{100 * value:.3g} point{'' if f'{100 * value:.3g}' == '1' else 's'} of {metric}"
+        return f"{100 * value:.3g} point{'' if f'{100 * value:.3g}' == '1' else 's'} of {_named(metric)}"
     unit = " ms" if signal.endswith("_ms") else " USD" if signal.endswith("_usd") else ""
-    return f"{value:.3g}{unit} of {metric}"
+    return f"{value:.3g}{unit} of {_named(metric)}"
+
+
+def _named(metric: str) -> str:
+    """A metric as a sentence says it: retained characters, latency p95; a team's own signal by its name."""
+    label = name_of(metric)
+    return metric if label == metric else label[:1].lower() + label[1:]
 
 
 def _sentence(plan: Plan, first: MetricSize, traffic: Traffic) -> str:
@@ -310,7 +320,9 @@ def _advice(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> list[A
     found = []
     reduction = reduction_of(traffic, metric) or 0.0
     if not plan.covariates and reduction >= WORTH_SAYING:
-        words = f"Adjust for {metric} of before the experiment (CUPED): it takes {reduction:.0%} of the variance out"
+        words = (
+            f"Adjust for {_named(metric)} of before the experiment (CUPED): it takes {reduction:.0%} of the variance"
+        )
         found.append((words, _first(plan, shares, traffic, adjusts=True)))
     if max(shares) - min(shares) > 0.02:
         even = tuple(1 / len(shares) for _ in shares)
@@ -320,7 +332,7 @@ def _advice(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> list[A
         found.append((f"One variant less (without {variants[-1].name})", _first(plan, kept, traffic)))
     if len(plan.primary) > 1:
         alone = replace(plan, primary=plan.primary[:1])
-        found.append((f"One primary metric only ({metric})", _first(alone, shares, traffic)))
+        found.append((f"One primary metric only ({_named(metric)})", _first(alone, shares, traffic)))
     helps = [Advice(words, *told) for words, told in found if (told[0] or 0) < (now[0] or 0)]
     reach = [one for one in _curve(plan, shares, traffic) if one.metric == metric]
     if reach and reach[-1].effect > plan.minimum_effect:

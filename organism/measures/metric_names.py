@@ -39,6 +39,11 @@ def label_of(metric: str) -> str:
     return f"{head} p{100 * quantile[1]:g}" + (f", {unit}" if unit else "")
 
 
+def name_of(metric: str) -> str:
+    """A metric's label without its unit, as lists and sentences have it: Latency p95."""
+    return label_of(metric).partition(", ")[0]
+
+
 def better_of(metric: str) -> int | None:
     """+1 where more of a metric is better, −1 where less, 0 where neither; None where its name does not say."""
     quantile = quantile_of(metric)

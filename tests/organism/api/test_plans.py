@@ -53,7 +53,7 @@ def test_a_plan_goes_from_a_size_to_a_changed_version(http: TestClient) -> None:
     change = {"plan": {"primary": ["accepted"], "watched": []}, "actor": "ben", "why": "Nobody writes"}
     made = http.post(f"/plans/{experiment}/changes", json=change)
     assert made.status_code == 201
-    assert made.json()["flagged"] == ["primary metrics: written_share → accepted (changed after start)"]
+    assert made.json()["flagged"] == ["primary metrics: Written share → Drafts used (changed after start)"]
     found = http.get(f"/plans/{experiment}").json()
     assert found["experiment"]["plan_version"] == 2
     assert found["changes"] == [made.json()]

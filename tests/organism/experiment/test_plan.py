@@ -54,13 +54,13 @@ def test_versions_differ_in_words_and_what_could_bend_a_verdict_is_telling() -> 
     )
     found = {one.words: one.is_telling for one in differences(before, after)}
     assert found == {
-        "primary metrics: retained_char_rate → accepted": True,
-        "signals to watch: accepted, output_tokens → output_tokens": False,
+        "primary metrics: Retained characters → Drafts used": True,
+        "signals to watch: Drafts used, Length → Length": False,
         "planned users: none → 400": False,
-        "guardrail latency_ms taken away (margin 0.5 × the control's value)": False,
-        "guardrail cost_usd taken away (margin 0.5 × the control's value)": False,
-        "guardrail error added, margin 0.01 in its own unit": False,
-        "margin of written_share: 0.02 in its own unit → 0.05 in its own unit": False,
+        "guardrail Latency taken away (margin 0.5 × the control's value)": False,
+        "guardrail Cost taken away (margin 0.5 × the control's value)": False,
+        "guardrail Errors added, margin 0.01 in its own unit": False,
+        "margin of Written share: 0.02 in its own unit → 0.05 in its own unit": False,
     }
     assert differences(before, before) == []
 

@@ -136,7 +136,7 @@ def test_rewards_quantiles_and_outcomes_can_be_planned_with(store, events, histo
     reward, p95 = found.metrics[:2]
     assert reward.mean == pytest.approx(0.5 * 0.6 + 0.5 * 0.5, abs=0.03)
     assert reward.n_users is not None
-    assert p95.note == "no two users have a value of latency_ms.p95 in the last 56 days", "all latencies are 500"
+    assert p95.note == "no two users have a value of latency p95 in the last 56 days", "all latencies are 500"
 
 
 def test_a_loop_without_interactions_can_be_planned_for_and_started(store, events, proposal) -> None:
@@ -185,8 +185,8 @@ def test_a_change_of_a_running_plan_is_a_version_that_says_who_why_and_what(stor
         now=NOW + timedelta(days=1),
     )
     assert (made.version, made.actor, made.why) == (2, "ana", "Nobody waits")
-    assert made.flagged == ("primary metrics: retained_char_rate → accepted (changed after start)",)
-    assert "margin of latency_ms: 0.5 × the control's value → 0.3 × the control's value" in made.words
+    assert made.flagged == ("primary metrics: Retained characters → Drafts used (changed after start)",)
+    assert "margin of Latency: 0.5 × the control's value → 0.3 × the control's value" in made.words
     assert plan_changes(store, kept.experiment_id) == [made]
     assert read_experiment(store, kept.experiment_id).plan_version == 2
     assert plan_of(read_plan_versions(store, kept.experiment_id)[0].plan).primary == ("retained_char_rate",)

@@ -40,7 +40,7 @@ def test_users_are_those_of_the_two_sided_t_test_and_days_those_of_the_traffic()
     assert found.n_users == needed(0.04) == 505
     assert found.days == 18, "505 users of 28.6 a day"
     assert found.is_reached
-    assert "505 users and 18 days show 5 points of retained_char_rate with 80% power" in found.sentence
+    assert "505 users and 18 days show 5 points of retained characters with 80% power" in found.sentence
 
 
 def test_unequal_shares_ask_for_more_and_the_advice_says_so() -> None:
@@ -67,12 +67,12 @@ def test_users_who_run_out_are_said_with_what_would_help() -> None:
     assert not found.is_reached
     assert found.sentence == (
         "You will not get there: 60 users a week, hardly any of them new, make 60 users with a known answer within a "
-        "year; to see 5 points of retained_char_rate with 80% power takes 505."
+        "year; to see 5 points of retained characters with 80% power takes 505."
     )
     words = [one.words for one in found.advice]
     assert "CUPED" in words[0]
     assert "60%" in words[0]
-    assert words[-1].startswith("Ask for a bigger effect: 14.7 points of retained_char_rate is seen within 8 weeks")
+    assert words[-1].startswith("Ask for a bigger effect: 14.7 points of retained characters is seen within 8 weeks")
 
 
 def test_new_users_beyond_the_history_are_counted_on() -> None:
@@ -104,7 +104,7 @@ def test_a_guardrail_whose_margin_takes_too_many_users_is_warned_of() -> None:
     found = size(replace(PLAN, guardrails=(Guard(METRIC, 0.01, False),)), TWO, past(200, 400, 600, 600))
     (guard,) = [one for one in found.metrics if one.role == "guardrail"]
     assert guard.days is None
-    assert "would stay open: its margin of 1 point of retained_char_rate" in found.warnings[0]
+    assert "would stay open: its margin of 1 point of retained characters" in found.warnings[0]
 
 
 def test_a_relative_margin_is_of_the_value_that_was_measured() -> None:
@@ -123,7 +123,7 @@ def test_without_a_past_nothing_is_made_up() -> None:
 def test_without_any_variance_no_number_is_told() -> None:
     found = size(PLAN, TWO, past(200, 400, 800, 1600, variance=0.0))
     assert found.n_users is None
-    assert "every user has the same retained_char_rate" in found.sentence
+    assert "every user has the same retained characters" in found.sentence
 
 
 def test_a_spread_is_the_linearized_value_by_user_and_what_its_past_explains() -> None:
@@ -149,10 +149,10 @@ def test_a_span_of_a_few_users_does_not_tell_the_variance_where_a_longer_one_doe
 
 
 def test_amounts_are_said_in_their_unit() -> None:
-    assert amount("accepted", 0.05) == "5 points of accepted"
-    assert amount("accepted", 0.01) == "1 point of accepted"
-    assert amount("latency_ms.p95", 31.84) == "31.8 ms of latency_ms.p95"
-    assert amount("cost_usd", 0.00012) == "0.00012 USD of cost_usd"
+    assert amount("accepted", 0.05) == "5 points of drafts used"
+    assert amount("accepted", 0.01) == "1 point of drafts used"
+    assert amount("latency_ms.p95", 31.84) == "31.8 ms of latency p95"
+    assert amount("cost_usd", 0.00012) == "0.00012 USD of cost"
     assert amount("outcome.sale", 2.0) == "2 of outcome.sale"
 
 

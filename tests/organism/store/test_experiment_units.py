@@ -184,7 +184,7 @@ def test_an_infinite_value_is_left_out_and_counted(store, events, experiment):
 def test_what_nobody_did_is_empty_and_an_unknown_metric_a_sentence(store, events, experiment):
     found = read_sums(store, experiment, asked(store, events.loop_id))
     assert (found.n_users, found.looks, found.days, found.periods) == (dict.fromkeys(VARIANTS, 0), (), (), None)
-    assert read_primary(store, experiment, ("retained_chars", "draft_chars")) == (0, {})
+    assert read_primary(store, experiment, ("retained_chars", "draft_chars"), None) == (0, {}, {})
     with pytest.raises(DesignError, match="'nothing' is no column"):
         row_columns(store, events.loop_id, ["nothing"], None)
 
