@@ -8,6 +8,7 @@ from organism.errors import DesignError
 from organism.measures.metric_names import name_of
 
 PRIMARY = "retained_char_rate"
+MOST_USERS = 10**10
 MOST_NAMES = 20
 """Metrics of one role, covariates or segments that a plan may name: sums grow with the square of them."""
 
@@ -105,6 +106,8 @@ def check_plan(plan: Plan) -> None:
             raise DesignError(f"found {len(names)} names, each a {what}; name at most {MOST_NAMES}")
     if plan.min_users_per_arm < 2 or (plan.n_users is not None and plan.n_users < 4):
         raise DesignError("at least 2 users an arm are needed, 4 in all; ask for more")
+    if max(plan.min_users_per_arm, plan.n_users or 0) > MOST_USERS:
+        raise DesignError(f"a plan asks for at most {MOST_USERS:,} users; ask for fewer")
 
 
 class Difference(NamedTuple):

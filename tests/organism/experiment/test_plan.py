@@ -24,6 +24,8 @@ from organism.experiment.plan import Guard, Plan, check_plan, differences, margi
         ({"alpha": 0.6}, "alpha between 0 and 0.5"),
         ({"power": 1.0}, "power from 0.5 to below 1"),
         ({"n_users": 2}, "4 in all"),
+        ({"n_users": 10**400}, "at most 10,000,000,000 users"),
+        ({"min_users_per_arm": 10**400}, "at most 10,000,000,000 users"),
     ],
 )
 def test_an_impossible_plan_is_refused_in_one_sentence(fields, said) -> None:
