@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from organism.experiment.evidence import Evidence
 from organism.experiment.plan import Plan, plan_of
+from organism.experiment.results import MAX_IN_BOTH
 from organism.experiment.scorecard import Cuped, IntervalKind, MetricRow, RequestLevel, Role
 from organism.records import Moments
 from organism.stats.bayes import chance_to_win, expected_loss
@@ -29,7 +30,6 @@ from organism.stats.sequential import confidence_sequence
 from organism.stats.sequential import critical_value as sequence_value
 from organism.store.experiment_tables import ADAPTIVE
 
-SHARE_IN_BOTH = 0.001
 LAST_LOOK = 1.25
 """Up to this many times the planned users the interval is for the one look at the planned size.
 
@@ -111,7 +111,7 @@ def settings_of(evidence: Evidence) -> Settings:
     at_size = not is_adaptive and _is_the_one_look(evidence, n_planned, n_exposed)
     control, *treatments = evidence.variants
     kind = IntervalKind.FIXED if at_size else IntervalKind.ALWAYS_VALID
-    if is_adaptive and evidence.sums.n_unweighted > SHARE_IN_BOTH * n_exposed:
+    if is_adaptive and evidence.sums.n_unweighted > MAX_IN_BOTH * n_exposed:
         kind = IntervalKind.WITHHELD
     return Settings(
         plan=plan,

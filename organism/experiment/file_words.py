@@ -6,12 +6,10 @@ from typing import NamedTuple
 
 from organism.experiment.file_question import CORRECTION_NAMES, FileQuestion, Plan
 from organism.experiment.metrics import Metric, MetricKind
-from organism.experiment.results import MetricResult, Readout
+from organism.experiment.results import MAX_IN_BOTH, MetricResult, Readout
 from organism.store.analysis_files import AnalysisFile, said
 from organism.store.analysis_units import LARGEST, SEVERAL, RowCounts, UnitCounts, Value
 
-# Units seen under two variants, as a share of all: above it the comparison is not to be believed.
-MAX_IN_BOTH = 0.001
 FEW_UNITS = 30
 
 

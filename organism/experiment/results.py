@@ -10,6 +10,8 @@ from organism.experiment.metrics import MetricKind
 Pair = tuple[float, float]
 # A split this unlikely blocks the scorecard.
 SRM_ALPHA = 0.001
+# Units seen under two variants, as a share of all: above it no effect can be believed.
+MAX_IN_BOTH = 0.001
 
 
 class MetricResult(NamedTuple):

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 from organism.experiment import sentences
 from organism.experiment.analysis import (
-    SHARE_IN_BOTH,
     Reading,
     Settings,
     cuped,
@@ -23,7 +22,7 @@ from organism.experiment.guardrails import read_guardrails
 from organism.experiment.horizon import Horizon, read_horizon, users_to_settle
 from organism.experiment.novelty import read_novelty
 from organism.experiment.plan import differences, plan_of
-from organism.experiment.results import SRM_ALPHA
+from organism.experiment.results import MAX_IN_BOTH, SRM_ALPHA
 from organism.experiment.reward_flips import read_flips
 from organism.experiment.scorecard import (
     Guardrail,
@@ -53,12 +52,12 @@ RULES = (
     Rule(
         "users_in_both",
         Verdict.BLOCKED,
-        f"more than {SHARE_IN_BOTH:.1%} of the users were served by two variants, or by one they were not assigned",
+        f"more than {MAX_IN_BOTH:.1%} of the users were served by two variants, or by one they were not assigned",
     ),
     Rule(
         "unknown_probabilities",
         Verdict.BLOCKED,
-        f"the shares followed the results, and for more than {SHARE_IN_BOTH:.1%} of the users no probability is on "
+        f"the shares followed the results, and for more than {MAX_IN_BOTH:.1%} of the users no probability is on "
         "record",
     ),
     Rule("too_few_users", Verdict.KEEP_RUNNING, "a variant has fewer users with a known answer than the plan asks for"),
@@ -142,7 +141,7 @@ def _conditions(evidence: Evidence, found: Found) -> dict[str, bool]:
     chance, fraction = found.horizon.conditional_power, found.horizon.fraction
     return {
         "sample_ratio_mismatch": found.split.blocked,
-        "users_in_both": strayed > SHARE_IN_BOTH,
+        "users_in_both": strayed > MAX_IN_BOTH,
         "unknown_probabilities": settings.kind is IntervalKind.WITHHELD,
         "too_few_users": min(primary.n_control, primary.n_treatment) < plan.min_users_per_arm or headline.low is None,
         "worse": any(side < 0 for side in sides),
