@@ -14,6 +14,8 @@ from organism.store.analysis_files import AnalysisFile, said
 T = TypeVar("T")
 
 MAX_METRICS = 50
+SMALLEST = 1e-12
+"""What is nearer 0 is no share that anybody means, and takes floats to their ends."""
 MAX_SEGMENTS = 10
 NO_CORRECTION = "none"
 CORRECTIONS = {
@@ -119,11 +121,11 @@ def resolve(question: FileQuestion, file: AnalysisFile) -> Plan:
 
 
 def _check_settings(question: FileQuestion) -> None:
-    if not 0 < question.alpha < 0.5:
-        raise DesignError(f"alpha is {question.alpha:g}; give a share above 0 and below 0.5, such as 0.05")
+    if not SMALLEST <= question.alpha < 0.5:
+        raise DesignError(f"alpha is {question.alpha:g}; give a share from {SMALLEST:g} to below 0.5, such as 0.05")
     if question.winsorize is not None and not 0.5 < question.winsorize < 1:
         raise DesignError(f"winsorize is {question.winsorize:g}; give the quantile to cap at, such as 0.99")
-    if not (question.tuning > 0 and isfinite(question.tuning)):
+    if not 1 <= question.tuning <= 1 / SMALLEST:
         raise DesignError(f"tuning is {question.tuning:g}; give the number of units at which to be most sure")
     if question.correction not in CORRECTIONS:
         raise DesignError(f"correction is {question.correction!r}; give one of: {', '.join(CORRECTIONS)}")
@@ -225,8 +227,10 @@ def _shares(texts: Iterable[str]) -> dict[str, float]:
     for text in texts:
         name, _, given = text.rpartition("=")
         share = _float(given)
-        if not name or share is None or share <= 0:
-            raise DesignError(f"the share {text!r} should be a variant, = and a number above 0, such as A=0.5")
+        if not name or share is None or not SMALLEST <= share <= 1 / SMALLEST:
+            raise DesignError(
+                f"the share {text!r} should be a variant, = and a number above 0 (not below {SMALLEST:g}), such as A=0.5"
+            )
         if name in found:
             raise DesignError(f"the share of variant {name!r} is given more than once; give it once")
         found[name] = share
