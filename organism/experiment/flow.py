@@ -189,8 +189,8 @@ def decide(
         raise InputError("a decision needs one sentence that says why, and the name of who decided")
     if verdict is Verdict.BLOCKED:
         raise InputError(
-            "blocked is what the rules say of figures that may not be read, and no decision; decide ship, hold, stop or "
-            "roll_back"
+            "blocked is what the rules say of figures that may not be read, and no decision; decide ship, hold, stop "
+            "or roll_back"
         )
     decision_id = new_id(now)
     evidence = evidence_of(store, experiment_id, now)
