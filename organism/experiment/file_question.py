@@ -228,9 +228,7 @@ def _shares(texts: Iterable[str]) -> dict[str, float]:
         name, _, given = text.rpartition("=")
         share = _float(given)
         if not name or share is None or not SMALLEST <= share <= 1 / SMALLEST:
-            raise DesignError(
-                f"the share {text!r} should be a variant, = and a number above 0 (not below {SMALLEST:g}), such as A=0.5"
-            )
+            raise DesignError(f"the share {text!r} should be a variant, = and a number above 0, such as A=0.5")
         if name in found:
             raise DesignError(f"the share of variant {name!r} is given more than once; give it once")
         found[name] = share
