@@ -287,12 +287,13 @@ def _sentence(plan: Plan, first: MetricSize, traffic: Traffic) -> str:
     if first.n_users is None:
         return f"Nothing can be computed yet: {first.note or 'the metric has no variance'}."
     what = f"{amount(first.metric, plan.minimum_effect)} with {plan.power:.0%} power"
+    new = traffic.new_users_per_week * traffic.share
     crowd = f"{traffic.users_per_week * traffic.share:,.0f} users a week"
+    of_them = f"{f'about {new:,.0f}' if new >= 1 else 'hardly any'} of them new"
     if first.days is None:
-        new = traffic.new_users_per_week * traffic.share
         there = users_at(traffic, first.metric, LONGEST_DAYS)
         return (
-            f"You will not get there: {crowd}, {f'about {new:,.0f}' if new >= 1 else 'hardly any'} of them new, make "
+            f"You will not get there: {crowd}, {of_them}, make "
             f"{there:,.0f} users with a known answer within a year; to see {what} takes {first.n_users:,}."
         )
     watched = (
@@ -301,7 +302,7 @@ def _sentence(plan: Plan, first: MetricSize, traffic: Traffic) -> str:
         if first.n_users_sequential and first.days_sequential
         else " Watched all along by its always-valid interval, it may not settle within a year."
     )
-    return f"{first.n_users:,} users and {first.days} days show {what}; you have {crowd}.{watched}"
+    return f"{first.n_users:,} users and {first.days} days show {what}; you have {crowd}, {of_them}.{watched}"
 
 
 def _adjustment(plan: Plan, n_tests: int, n_treatments: int) -> str:
