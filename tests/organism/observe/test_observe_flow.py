@@ -408,4 +408,5 @@ def test_what_waits_for_a_decision_speaks_of_the_plan_s_own_metric(store, events
     (need,) = needs_you(store, events.loop_id, NOW)
     assert need.title == "e1 waits for a decision"
     label = "Latency p50" if metric.endswith("p50") else "Latency"
-    assert re.match(rf"{label} of scribe-1: \d+ ms lower than of base \(-[\d.]+ to -[\d.]+\), which is better", need.detail)
+    wanted = rf"{label} of scribe-1: \d+ ms lower than of base \(-[\d.]+ to -[\d.]+\), which is better"
+    assert re.match(wanted, need.detail)
