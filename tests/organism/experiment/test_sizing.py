@@ -41,6 +41,7 @@ def test_users_are_those_of_the_two_sided_t_test_and_days_those_of_the_traffic()
     assert found.days == 18, "505 users of 28.6 a day"
     assert found.is_reached
     assert "505 users and 18 days show 5 points of retained characters with 80% power" in found.sentence
+    assert "you have 200 users a week, hardly any of them new." in found.sentence
 
 
 def test_unequal_shares_ask_for_more_and_the_advice_says_so() -> None:
