@@ -133,6 +133,15 @@ def test_every_tab_is_drawn_from_its_link(full: Path, visit: Visit, detail: str)
     assert len(app.header) > 5
 
 
+def test_the_exact_sql_is_written_out_when_it_is_opened(full: Path, visit: Visit) -> None:
+    app = visit("experiments")
+    assert not app.code
+    app.session_state["exact_sql"] = True
+    app.run()
+    assert not app.exception
+    assert "SELECT" in app.code[0].value
+
+
 def test_a_slide_shows_the_verdict_and_the_figures_and_no_form(full: Path, visit: Visit) -> None:
     app = visit("experiments", present="1")
     assert not app.exception
