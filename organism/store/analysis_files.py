@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ FORMATS = {
 MEMORY = "4GB"
 SPILL = "32GB"
 LOOKED_AT = 2000
+MOST_COLUMNS = 10_000
 MISSING_WORDS = ("", "-", "na", "n/a", "#n/a", "nan", "nil", "none", "null")
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$|INTEGER$|FLOAT$|DOUBLE$|DECIMAL|BOOLEAN$")
 
@@ -316,8 +318,9 @@ def _csv_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
         delimiter = max(",\t;|", key=head.count)
         csv.field_size_limit(2**31 - 1)
         header = next(csv.reader(file, delimiter=delimiter), [])
+    _check_width(name, len(header))
     names = [cell.strip() or f"column_{number + 1}" for number, cell in enumerate(header)]
-    if twice := sorted({one for one in names if names.count(one) > 1}):
+    if twice := sorted(one for one, times in Counter(names).items() if times > 1):
         raise InputError(f"{name} has the column {twice[0]!r} more than once; rename one of them")
     types = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(names)))
     readers = tuple(
@@ -326,6 +329,12 @@ def _csv_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
         for mode in ("true", "false")
     )
     return tuple(Column(one, "text") for one in names), readers
+
+
+def _check_width(name: str, n_columns: int) -> None:
+    """Raise InputError before a line of millions of commas is read as columns, which takes hours."""
+    if n_columns > MOST_COLUMNS:
+        raise InputError(f"{name} has {n_columns:,} columns; give a file with at most {MOST_COLUMNS:,}")
 
 
 def _encoding(link: Path, packed: bool) -> str:
@@ -350,6 +359,7 @@ def _parquet_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Open
     reader = f"read_parquet('{link}', binary_as_string = true)"
     with _reading(name):
         described = cursor.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
+    _check_width(name, len(described))
     return tuple(Column(row[0], row[1]) for row in described), (reader,)
 
 
@@ -370,6 +380,7 @@ def _json_reader(cursor: Cursor, link: Path, name: str, packed: bool) -> Opened:
             names.setdefault(key.casefold(), key)  # and its columns differ by more than case
     if not names:
         raise InputError(f"{name} holds no JSON object; wanted one object a line, or an array of objects")
+    _check_width(name, len(names))
     types = ", ".join("'{}': 'JSON'".format(key.replace("'", "''")) for key in names.values())
     reader = f"read_json('{link}', {options}, columns = {{{types}}})"
     return tuple(Column(key, "json") for key in names.values()), (reader,)

@@ -68,6 +68,8 @@ def test_json_lines_keep_every_key_whatever_the_first_line_has(tmp_path: Path) -
         ("a.csv", b"<!DOCTYPE html><p>", "a web page or XML"),
         ("a.csv", b"\x00\x01\x02", "binary"),
         ("a.csv", b"a,b,a\n1,2,3\n", "the column 'a' more than once"),
+        ("a.csv", b"a," * 3_000_000, "3,000,001 columns; give a file with at most 10,000"),
+        ("a.jsonl", b"{%s}" % b",".join(b'"k%d":1' % n for n in range(10_001)), "10,001 columns"),
         ("a.parquet", b"a,b\n1,2\n", "not a Parquet file"),
         ("a.parquet", b"PAR1 and no more", "cannot be read"),
         ("a.jsonl", b"a,b\n", "not JSON"),
