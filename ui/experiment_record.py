@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from organism.experiment.record import Outcome
 from organism.experiment.record_flow import record_of, replay_decision
 from organism.experiment.report_flow import report_of
 from organism.store.experiments import PLANNED, Experiment
@@ -22,14 +23,15 @@ def take_away(experiment: Experiment, decisions: pd.DataFrame | None = None) -> 
             "Replay the record",
             icon=":material/replay:",
             type="tertiary",
-            help="Judge the recorded evidence anew: every byte of the record must come out the same.",
+            help="Judge the recorded evidence anew: every byte must come out the same, or under another build or library "
+            "the same to rounding.",
         )
         if has_decision and not has_record:
             st.caption("Decided before records were kept; the scorecard as it was seen is all there is.")
     if asked:
         with cards.polite("Not replayed"):
             found = replay_decision(runtime.store(), experiment.experiment_id)
-            show, icon = (st.success, "check_circle") if found.is_same else (st.error, "error")
+            show, icon = (st.success, "check_circle") if found.outcome is not Outcome.DIFFERS else (st.error, "error")
             show(literal(found.sentence), icon=f":material/{icon}:")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from organism.cli.commands import opened
 from organism.cli.output import Result
 from organism.errors import InputError
-from organism.experiment.record import Replayed, replay
+from organism.experiment.record import Outcome, Replayed, replay
 from organism.experiment.record_flow import replay_decision, since_decision
 from organism.experiment.report_flow import report_of
 
@@ -15,7 +15,9 @@ from organism.experiment.report_flow import report_of
 def add_to(command: Any) -> None:
     """The members of the group `experiment` about decision records."""
     leaf = command(
-        "replay", replay_one, "judge a decision's record anew: the same bytes, or what differs (exit code 1)"
+        "replay",
+        replay_one,
+        "judge a decision's record anew: the same bytes, the same to rounding, or what differs (exit code 1)",
     )
     leaf.add_argument(
         "what", metavar="ID", help="an experiment (its last decision), a decision, or a record's JSON file"
@@ -29,7 +31,7 @@ def add_to(command: Any) -> None:
 
 
 def replay_one(args: argparse.Namespace) -> Result:
-    """Recompute a record; exit code 1 when a byte differs. A file needs no workspace."""
+    """Recompute a record; exit code 1 when it differs by more than rounding. A file needs no workspace."""
     if Path(args.what).is_file():
         if args.from_data:
             raise InputError("a record's file has no database to ask again; give the experiment's id with --from-data")
@@ -51,7 +53,7 @@ def _text(file: Path) -> str:
 
 
 def _result(found: Replayed) -> Result:
-    return Result(found.sentence, found._asdict(), 0 if found.is_same else 1)
+    return Result(found.sentence, found._asdict(), 1 if found.outcome is Outcome.DIFFERS else 0)
 
 
 def report(args: argparse.Namespace) -> Result:

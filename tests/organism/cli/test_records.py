@@ -1,5 +1,6 @@
 """`organism experiment replay` and `report`, as a stranger meets them."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 from organism.cli.main import main
 from organism.config import Workspace
 from organism.experiment.flow import decide
+from organism.experiment.record import canonical
 from organism.experiment.record_flow import record_of
 from organism.records import Verdict
 from organism.store.loops import ensure_loop
@@ -61,6 +63,7 @@ def test_a_record_is_replayed_by_experiment_by_file_and_against_the_data(
     code, said, _ = say("replay", experiment_id, "--from-data", "--json")
     found = json.loads(said)
     assert (code, found["is_same"], found["since"]["is_same"]) == (0, True, True)
+    assert found["outcome"] == "same bytes"
     assert "same sums today" in found["since"]["sentence"]
 
 
@@ -72,7 +75,27 @@ def test_a_changed_file_exits_1_and_names_the_first_difference(say: Say, experim
     assert code == 1
     assert "n_interactions was 9" in said
     code, said, _ = say("replay", str(changed), "--json")
-    assert (code, json.loads(said)["is_same"]) == (1, False)
+    assert (code, json.loads(said)["is_same"], json.loads(said)["outcome"]) == (1, False, "differs")
+    changed.write_text(text.replace("More is used", "Less is used"))
+    code, said, _ = say("replay", str(changed))
+    assert (code, said.startswith("Differs. The record was changed after it was written")) == (1, True)
+
+
+def test_another_builds_last_digit_is_the_same_to_rounding_and_exits_0(
+    say: Say, experiment_id: str, tmp_path: Path
+) -> None:
+    found = json.loads((tmp_path / "record.json").read_text())
+    found["scorecard"]["mean_control"] *= 1 + 1e-14
+    found["software"]["build"] = "0" * 12
+    found.pop("content_sha256")
+    found["content_sha256"] = hashlib.sha256(canonical(found).encode()).hexdigest()
+    (tmp_path / "record.json").write_text(canonical(found))
+    code, said, _ = say("replay", str(tmp_path / "record.json"))
+    assert (code, said.startswith("The same to rounding: 1 value comes")) == (0, True)
+    assert "The largest difference: scorecard.mean_control was" in said
+    assert "Another build of organism wrote it" in said
+    code, said, _ = say("replay", str(tmp_path / "record.json"), "--json")
+    assert (code, json.loads(said)["outcome"]) == (0, "the same to rounding")
 
 
 def test_bad_input_is_one_sentence(say: Say, experiment_id: str, tmp_path: Path) -> None:

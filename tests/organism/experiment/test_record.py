@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from organism.errors import DesignError, InputError
+from organism.experiment.build import build
 from organism.experiment.flow import analyze, decide, evidence_of
 from organism.experiment.plan_flow import change_plan
 from organism.experiment.record import canonical, evidence_in, read_record, replay
@@ -106,13 +109,106 @@ def test_what_a_judgment_cannot_know_is_guarded_by_the_hash(store, traffic, expe
     assert not again.is_same
     assert "changed after it was kept" in again.sentence
     assert kept.sha256 in again.sentence
-    del found["rule"]["when"]
+    del found["rule"]["when"], found["content_sha256"]
     older = replay(canonical(found))
     assert not older.is_same
     assert "No recorded value comes out otherwise, but 1 that this organism adds are not there" in older.sentence
     spaced = replay(json.dumps(json.loads(kept.text)), None)
     assert not spaced.is_same
     assert "not in their canonical text" in spaced.sentence
+
+
+def _rewritten(text, change):
+    """A record that another build could have written: changed, and with the hash of its own content."""
+    found = json.loads(text)
+    change(found)
+    found.pop("content_sha256")
+    return canonical({**found, "content_sha256": hashlib.sha256(canonical(found).encode()).hexdigest()})
+
+
+def test_another_last_digit_is_the_same_to_rounding_and_says_which_build_wrote_it(store, traffic, experiment_id):
+    traffic()
+    decide(store, experiment_id, Verdict.SHIP, NOTE, "Ann", now=LATER)
+    kept = kept_record(store, experiment_id).record
+
+    def rounded(found):
+        found["scorecard"]["effect"] *= 1 + 2e-14
+        found["scorecard"]["p_value"] += 1e-18
+        found["tracks"]["scribe-2"][-1]["low"] *= 1 + 1e-12
+        found["software"]["build"] = "0" * 12
+
+    text = _rewritten(kept.text, rounded)
+    again = replay(text, hashlib.sha256(text.encode()).hexdigest())
+    assert (again.outcome, again.is_same) == ("the same to rounding", False)
+    assert again.sentence.startswith("The same to rounding: ")
+    assert "The largest difference: tracks.scribe-2[" in again.sentence
+    assert f"Another build of organism wrote it (000000000000, this is {build()})" in again.sentence
+    for change in (
+        lambda found: found["scorecard"].update(effect=found["scorecard"]["effect"] * (1 + 1e-8)),
+        lambda found: found["scorecard"].update(n_interactions=481),
+        lambda found: found["scorecard"].update(sentence="Ship it."),
+    ):
+        other = replay(_rewritten(kept.text, change))
+        assert other.outcome == "differs"
+        assert other.sentence.startswith("Differs. 1 value comes out otherwise")
+
+
+def test_a_record_of_before_builds_and_content_hashes_replays_to_its_own_bytes(store, traffic, experiment_id):
+    traffic()
+    found = json.loads(record_of(store, experiment_id, LATER).text)
+    assert found["software"].pop("build") == build()
+    del found["content_sha256"]
+    again = replay(canonical(found))
+    assert (again.outcome, again.software) == ("same bytes", ())
+
+
+TAMPERED = {
+    "a count": lambda found: found["evidence"]["sums"].update(n_foreign=1),
+    "the verdict": lambda found: found["decision"].update(verdict="stop"),
+    "the verdict of the rules": lambda found: found["scorecard"].update(verdict="stop"),
+    "the note": lambda found: found["decision"].update(note="Nobody liked it"),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_record_changed_by_hand_is_told_in_the_database_and_in_a_file(store, traffic, experiment_id, what):
+    traffic()
+    decide(store, experiment_id, Verdict.SHIP, NOTE, "Ann", now=LATER)
+    found = json.loads(kept_record(store, experiment_id).record.text)
+    TAMPERED[what](found)
+    text = canonical(found)
+    in_file = replay(text)
+    assert in_file.outcome == "differs"
+    assert "changed after it was written: its content has the SHA-256" in in_file.sentence
+    store.execute("UPDATE decisions SET record = ?", [text], "decisions")
+    stored = replay_decision(store, experiment_id)
+    assert stored.outcome == "differs"
+    assert "The record was changed after it was kept: its SHA-256 is" in stored.sentence
+    judged_anew = what in ("a count", "the verdict of the rules")
+    assert any(one.path.startswith("scorecard") for one in stored.differences) == judged_anew
+
+
+@pytest.mark.parametrize("column", ["verdict", "note", "actor"])
+def test_a_decision_changed_beside_its_record_is_told(store, traffic, experiment_id, column):
+    traffic()
+    decide(store, experiment_id, Verdict.SHIP, NOTE, "Ann", now=LATER)
+    store.execute(f"UPDATE decisions SET {column} = 'stop'", [], "decisions")
+    again = replay_decision(store, experiment_id)
+    assert (again.outcome, again.is_same) == ("differs", False)
+    assert f"The decision was changed beside its record: its {column} is 'stop'" in again.sentence
+
+
+def test_the_build_moves_with_the_source_that_judges(tmp_path):
+    asked = "from organism.experiment.build import build; print(build())"
+    shutil.copytree(Path("organism"), tmp_path / "organism", ignore=shutil.ignore_patterns("__pycache__"))
+    seen = []
+    for name in (None, "cli/main.py", "stats/srm.py"):
+        if name:
+            with (tmp_path / "organism" / name).open("a") as file:
+                file.write("# more\n")
+        done = subprocess.run([sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
+        seen.append(done.stdout.strip())
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_a_record_survives_a_kill_right_after_the_acknowledgement(store, traffic, experiment_id, tmp_path):
@@ -200,7 +296,8 @@ def test_an_old_decision_and_a_strange_file_are_one_sentence(store, traffic, exp
     broken = json.loads(text) | {"evidence": {"name": "x"}}
     for strange, said in (
         ("hello", "no decision record"),
-        ("[1]", "no decision record"),
+        ("[1]", "no decision record: it is no JSON object"),
+        ('{"a": 1}', "no decision record: it has no entry 'format'"),
         ('{"format": 9}', "format 9"),
         (canonical(broken), "no evidence"),
         ('{"format": 1}', "judged no more|no evidence"),
