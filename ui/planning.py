@@ -10,9 +10,8 @@ from organism.deploy.flow import live_version
 from organism.errors import InputError
 from organism.experiment.plan import GUARDS, Guard, Plan
 from organism.experiment.plan_flow import Proposal, metric_names, variants_of
-from organism.experiment.sizing import RATES
 from organism.experiment.thompson import Policy
-from organism.measures.metric_names import label_of
+from organism.measures.metric_names import SHARES, label_of
 from organism.records import Role, Variant
 from organism.store.model_versions import read_versions
 from ui import runtime
@@ -121,7 +120,7 @@ def _metrics(plan: Plan, known: Sequence[str], key: str) -> dict[str, Any]:
         help="What decides. With several, Holm's correction shares the error rate among them.",
     ))  # fmt: skip
     first = told["primary"][0] if told["primary"] else ""
-    in_points = first in RATES
+    in_points = first in SHARES
     unit = "points" if in_points else "its own unit"
     least = st.number_input(
         f"Least gain worth shipping, {unit}", 0.0, value=plan.minimum_effect * (100 if in_points else 1),
@@ -156,7 +155,7 @@ def _guards(plan: Plan, known: Sequence[str], key: str) -> tuple[Guard, ...]:
     )  # fmt: skip
     found = []
     for metric in chosen:
-        guard = usual.get(metric, Guard(metric, 0.02 if metric in RATES else 0.2, metric not in RATES))
+        guard = usual.get(metric, Guard(metric, 0.02 if metric in SHARES else 0.2, metric not in SHARES))
         left, right = st.columns([1, 1], vertical_alignment="bottom")
         margin = left.number_input(
             f"Margin of {literal(label_of(metric))}", 0.0, value=guard.margin, format="%.4g",

@@ -3,14 +3,14 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from organism.experiment.sizing import RATES
+from organism.measures.metric_names import SHARES
 from ui import charts
 
 
 def curve(frame: pd.DataFrame, palette: charts.Palette, metric: str, wanted: float) -> go.Figure:
     """Columns weeks, effect, effect_sequential, n_users of one metric; `wanted` is the least gain worth shipping."""
     figure = charts.blank(palette, height=300)
-    scale, unit = (100, " pt") if metric in RATES else (1, "")
+    scale, unit = (100, " pt") if metric in SHARES else (1, "")
     for column, name, color, dash in (
         ("effect", "Read once, at the end", palette.treatment, "solid"),
         ("effect_sequential", "Watched all along", palette.control, "dash"),

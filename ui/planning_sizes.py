@@ -45,7 +45,7 @@ def sizing(found: Sizing, plan: Plan, about: tuple[Any, ...]) -> None:
         st.metric(
             "Users a week", f"{found.users_per_week:,.0f}", f"{found.new_users_per_week:,.0f} of them new",
             delta_color="off", delta_arrow="off", border=True, height="stretch",
-            help=f"Of this loop, over the last {min(found.history_days, 56):.0f} days, as far as this plan takes them.",
+            help=f"Of this loop, over the last {_span(found.history_days)}, as far as this plan takes them.",
         )  # fmt: skip
     _curve(found, plan, about)
     for one in found.advice:
@@ -59,12 +59,20 @@ def sizing(found: Sizing, plan: Plan, about: tuple[Any, ...]) -> None:
     st.caption(literal(f"{found.adjustment} Variances are those of {source} in this loop, by user."))
 
 
+def _span(history_days: float) -> str:
+    days = max(round(min(history_days, 56)), 1)
+    return "day" if days == 1 else f"{days} days"
+
+
 def _banner(found: Sizing) -> None:
+    open_guards = found.is_reached and bool(found.stays_open)
     tone, icon, words = {
         True: ("green", "check_circle", "You will get there"),
         False: ("orange", "hourglass_disabled", "You will not get there"),
         None: ("gray", "help", "Cannot be computed yet"),
     }[found.is_reached]
+    if open_guards:
+        tone, icon, words = "orange", "hourglass_disabled", "A guardrail would stay open"
     st.header(f":{tone}[{words}]", icon=f":material/{icon}:", anchor=False)
     st.markdown(f"**{literal(found.sentence.removeprefix('You will not get there: '))}**")
 

@@ -44,7 +44,8 @@ class Span(NamedTuple):
 class Traffic(NamedTuple):
     """The loop's past as sizing needs it. `share` of its users can be in the experiment (layer, holdout).
 
-    `measured_on` is the variant that the variances come from, None for all; spans are the shortest first.
+    `measured_on` is the variant that the variances come from, None for all; spans are the shortest first. `nobody`
+    says why the targeting leaves no user at all; empty where it leaves some.
     """
 
     spans: tuple[Span, ...]
@@ -54,6 +55,7 @@ class Traffic(NamedTuple):
     history_days: float
     measured_on: str | None = None
     share: float = 1.0
+    nobody: str = ""
 
 
 def spread_of(users: Moments) -> Spread | None:

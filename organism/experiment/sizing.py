@@ -1,13 +1,13 @@
 """How many users and days a plan asks for, from the loop's own traffic and variances. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import ceil, floor
 from typing import NamedTuple
 
 from organism.experiment.past import FEW_USERS, Traffic, latest, reduction_of, users_at, variance_at
 from organism.experiment.plan import Guard, Plan
-from organism.measures.metric_names import name_of
+from organism.measures.metric_names import SHARES, name_of
 from organism.records import Variant
 from organism.stats.power import Design, detectable_effect, power_at, sample_size
 
@@ -15,7 +15,6 @@ CURVE_WEEKS = (1, 2, 4, 8)
 LONGEST_DAYS = 364
 SHORTEST_DAYS = 7
 SHORT_HISTORY_DAYS = 14
-RATES = frozenset({"retained_char_rate", "written_share", "accepted", "reward", "error"})
 WORTH_SAYING = 0.02
 
 
@@ -61,7 +60,9 @@ class Advice(NamedTuple):
 class Sizing(NamedTuple):
     """What a plan asks of this loop: `n_users` in all with a known value of the first primary metric.
 
-    `is_reached` is None where nothing can be computed. `alpha_each` is what one comparison is tested at.
+    `is_reached` is of that metric, None where nothing can be computed. `stays_open` names the guardrails that the
+    traffic of a year does not settle: the experiment cannot ship with them. `alpha_each` is what one comparison is
+    tested at.
     """
 
     n_users: int | None
@@ -69,6 +70,7 @@ class Sizing(NamedTuple):
     n_users_sequential: int | None
     days_sequential: int | None
     is_reached: bool | None
+    stays_open: tuple[str, ...]
     sentence: str
     advice: tuple[Advice, ...]
     metrics: tuple[MetricSize, ...]
@@ -116,15 +118,17 @@ def size(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> Sizing:
     metrics = tuple(_sizes(plan, shares, traffic))
     first = metrics[0]
     n_tests = len(plan.primary) * (len(shares) - 1)
-    is_known = first.n_users is not None
+    is_known, is_anybody = first.n_users is not None, not traffic.nobody
+    still_open = [one for one in metrics if _stays_open(one)]
     return Sizing(
         n_users=first.n_users,
         days=first.days,
         n_users_sequential=first.n_users_sequential,
         days_sequential=first.days_sequential,
-        is_reached=first.days is not None if is_known else None,
-        sentence=_sentence(plan, first, traffic),
-        advice=tuple(_advice(plan, variants, traffic)) if is_known else (),
+        is_reached=first.days is not None if is_known and is_anybody else None,
+        stays_open=tuple(one.metric for one in still_open) if is_anybody else (),
+        sentence=_sentence(plan, metrics, traffic),
+        advice=tuple(_advice(plan, variants, traffic)) if is_known and is_anybody else (),
         metrics=metrics,
         curve=tuple(_curve(plan, shares, traffic)),
         alpha_each=plan.alpha / n_tests,
@@ -148,13 +152,7 @@ def _warnings(metrics: Sequence[MetricSize], traffic: Traffic) -> list[str]:
             "that is a guess."
         )
     for one in metrics:
-        if one.role == "guardrail" and one.n_users and one.days is None and one.effect:
-            found.append(
-                f"The guardrail on {_named(one.metric)} would stay open: its margin of "
-                f"{amount(one.metric, one.effect)} takes {one.n_users:,} users, which do not come "
-                "within a year. Widen the margin, or watch it instead."
-            )
-        elif one.role != "watched" and one.note:
+        if one.role != "watched" and one.note:
             found.append(f"{name_of(one.metric)}: {one.note}.")
     return found
 
@@ -186,10 +184,9 @@ def _asked(plan: Plan, shares: tuple[float, ...], metric: str, effect: float) ->
 
 
 def _guarded(plan: Plan, shares: tuple[float, ...], guard: Guard, traffic: Traffic) -> _Question:
-    """A guardrail is tested on one side at alpha: as two sides at twice that. Covariates adjust primary metrics."""
-    return _Question(
-        guard.metric, _margin(guard, traffic) or 0.0, min(2 * plan.alpha, 0.49), plan.power, shares, 1, False
-    )
+    """A guardrail is tested on one side at alpha: as two sides at twice that. The plan's covariates adjust it too."""
+    margin, adjusts = _margin(guard, traffic) or 0.0, bool(plan.covariates)
+    return _Question(guard.metric, margin, min(2 * plan.alpha, 0.49), plan.power, shares, 1, adjusts)
 
 
 def _margin(guard: Guard, traffic: Traffic) -> float | None:
@@ -220,7 +217,8 @@ def _size_of(asked: _Question, role: str, traffic: Traffic, plan: Plan, tuning: 
 def _unseen(traffic: Traffic, metric: str) -> str:
     if not traffic.spans:
         return "this loop has no interactions of the last eight weeks"
-    return f"no two users have a value of {_named(metric)} in the last {traffic.spans[-1].days} days"
+    days = traffic.spans[-1].days
+    return f"no two users have a value of {_named(metric)} in the last {'day' if days == 1 else f'{days} days'}"
 
 
 def _need(asked: _Question, traffic: Traffic, plan: Plan, tuning: float | None) -> tuple[int | None, int | None]:
@@ -269,9 +267,9 @@ def _detectable(design: Design | None, n_users: float) -> float | None:
 
 
 def amount(metric: str, value: float) -> str:
-    """An effect as it is said: points for a rate, milliseconds, dollars, else three digits in the metric's own unit."""
+    """An effect as it is said: points for a share, milliseconds, dollars, else three digits in its own unit."""
     signal = metric.partition(".p")[0]
-    if metric in RATES:
+    if metric in SHARES:
         return f"{100 * value:.3g} point{'' if f'{100 * value:.3g}' == '1' else 's'} of {_named(metric)}"
     unit = " ms" if signal.endswith("_ms") else " USD" if signal.endswith("_usd") else ""
     return f"{value:.3g}{unit} of {_named(metric)}"
@@ -283,7 +281,40 @@ def _named(metric: str) -> str:
     return metric if label == metric else label[:1].lower() + label[1:]
 
 
-def _sentence(plan: Plan, first: MetricSize, traffic: Traffic) -> str:
+def _stays_open(one: MetricSize) -> bool:
+    """Whether a guardrail's margin asks for more users than come within a year."""
+    return one.role == "guardrail" and bool(one.n_users and one.effect) and one.days is None
+
+
+def _sentence(plan: Plan, metrics: Sequence[MetricSize], traffic: Traffic) -> str:
+    """What the first primary metric asks for, and which guardrails keep the experiment from shipping all the same."""
+    if traffic.nobody:
+        return f"Nothing can be computed yet: {traffic.nobody}."
+    first, guards = metrics[0], [one for one in metrics if one.role == "guardrail"]
+    said, still_open = _of_primary(plan, first, traffic), [one for one in guards if _stays_open(one)]
+    if first.n_users is None:
+        return said
+    if still_open:
+        asked = _and(
+            f"on {_named(one.metric)} (its margin of {amount(one.metric, one.effect or 0.0)} takes {one.n_users:,} "
+            "users)"
+            for one in still_open
+        )
+        names = f"the guardrail{'s' if len(still_open) > 1 else ''} {asked} would stay open within a year"
+        if first.days is None:
+            return f"{said} And {names}."
+        return f"The primary metric gets there, but {names}, and an open guardrail keeps it from shipping. {said}"
+    late = [one for one in guards if one.days and first.days and one.days > first.days]
+    slow = _and(f"on {_named(one.metric)} takes {one.n_users:,} users and {one.days} days" for one in late)
+    return f"{said} It ships only once the guardrails settle too: the one {slow}." if late else said
+
+
+def _and(parts: Iterable[str]) -> str:
+    *most, last = [*parts] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _of_primary(plan: Plan, first: MetricSize, traffic: Traffic) -> str:
     if first.n_users is None:
         return f"Nothing can be computed yet: {first.note or 'the metric has no variance'}."
     what = f"{amount(first.metric, plan.minimum_effect)} with {plan.power:.0%} power"
@@ -340,7 +371,22 @@ def _advice(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> list[A
         far = reach[-1]
         words = f"Ask for a bigger effect: {amount(metric, far.effect)} is seen within {far.weeks} weeks"
         helps.append(Advice(words, far.n_users, 7 * far.weeks))
-    return helps
+    return helps + [told for guard in plan.guardrails if (told := _wider(plan, shares, guard, traffic))]
+
+
+def _wider(plan: Plan, shares: tuple[float, ...], guard: Guard, traffic: Traffic) -> Advice | None:
+    """The margin that eight weeks of traffic can hold, for a guardrail that would stay open; None where none helps."""
+    asked, spread = _guarded(plan, shares, guard, traffic), latest(traffic, guard.metric)
+    if spread is None or not _stays_open(_size_of(asked, "guardrail", traffic, plan, None)):
+        return None
+    days = 7 * CURVE_WEEKS[-1]
+    n_users = users_at(traffic, guard.metric, days)
+    margin = _detectable(asked.design(traffic, days, None), n_users)
+    if margin is None or margin <= asked.effect:
+        return None
+    times = f", {margin / abs(spread.mean):.0%} of the control's value" if guard.is_relative and spread.mean else ""
+    words = f"Widen the margin of the guardrail to {amount(guard.metric, margin)}{times}, or only watch it"
+    return Advice(words, int(n_users), days)
 
 
 def _first(

@@ -1,6 +1,6 @@
 """Size a plan: read the loop's last eight weeks for its metrics, and say what it asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from organism.experiment.layers import check_range
 from organism.experiment.past import SPANS, Span, Traffic, spread_of, spread_of_quantile
 from organism.experiment.plan import Plan
 from organism.experiment.sizing import Sizing, size
-from organism.experiment.targeting import is_targeted
+from organism.experiment.targeting import in_words, is_targeted
 from organism.experiment.thompson import Policy
 from organism.measures.metric_names import quantile_of
 from organism.records import RewardDesign, Variant
@@ -26,6 +26,7 @@ from organism.store.signals import known_signals
 WEEKS = 8
 STARTED = "As it was started"
 ENOUGH_USERS = 10
+MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,7 @@ def read_loop_traffic(store: Store, loop_id: str, proposal: Proposal, now: datet
     found = _spans(store, loop_id, proposal.plan, until, spans, control)
     weekly = loop_past.read_weekly_traffic(store, loop_id, until, WEEKS)
     weeks = min(max(history / 7, 1.0), WEEKS)
+    audience = _targeted(store, loop_id, proposal.targeting)
     return Traffic(
         found,
         float(weekly["n_users"].sum()) / weeks,
@@ -138,7 +140,8 @@ def read_loop_traffic(store: Store, loop_id: str, proposal: Proposal, now: datet
         float(weekly["n_interactions"].sum()) / weeks,
         history,
         control,
-        _share_of_users(store, loop_id, proposal),
+        audience.share * _share_of_users(store, loop_id, proposal),
+        audience.nobody,
     )
 
 
@@ -190,23 +193,39 @@ def _newcomers(weekly: pd.DataFrame, until: datetime, weeks: float) -> float:
 
 
 def _share_of_users(store: Store, loop_id: str, proposal: Proposal) -> float:
-    """The part of the loop's users that the experiment may take: layer, holdout and targeting."""
+    """The part of the loop's users that the experiment may take by its layer and the holdout."""
     place = check_range(proposal.layer, proposal.layer_low, proposal.layer_high)
     held = read_holdout(store, loop_id)
-    return (
-        (place.high - place.low if place else 1.0)
-        * (1 - held.share if held else 1.0)
-        * _targeted(store, loop_id, proposal.targeting)
+    return (place.high - place.low if place else 1.0) * (1 - held.share if held else 1.0)
+
+
+class _Audience(NamedTuple):
+    """The share of users whom the targeting means, and why it is nobody at all."""
+
+    share: float
+    nobody: str = ""
+
+
+def _targeted(store: Store, loop_id: str, rules: Mapping[str, Any]) -> _Audience:
+    """The share of the loop's users, as they were last seen, who meet the rules; 1 without rules."""
+    found = loop_past.read_user_attributes(store, loop_id) if rules else []
+    total = sum(n for _, n in found)
+    if not total:
+        return _Audience(1.0)
+    share = sum(n for attributes, n in found if _meets(rules, attributes)) / total
+    return _Audience(
+        share, "" if share else _why_nobody(rules, {name for attributes, _ in found for name in attributes})
     )
 
 
-def _targeted(store: Store, loop_id: str, rules: Mapping[str, Any]) -> float:
-    """The share of the loop's users, as they were last seen, who meet the rules; 1 without rules."""
-    if not rules:
-        return 1.0
-    found = loop_past.read_user_attributes(store, loop_id)
-    total = sum(n for _, n in found)
-    return sum(n for attributes, n in found if _meets(rules, attributes)) / total if total else 1.0
+def _why_nobody(rules: Mapping[str, Any], known: Collection[str]) -> str:
+    if unheard := [name for name in rules if name not in known]:
+        names = ", ".join(sorted(known)[:MOST_SHOWN]) or "none yet"
+        return (
+            f"the targeting asks for {unheard[0]!r}, which no user of this loop was last seen with; attributes that "
+            f"are known: {names}. Send it with the interactions, or target another"
+        )
+    return f"no user of this loop was last seen with what the targeting asks ({in_words(rules)})"
 
 
 def _meets(rules: Mapping[str, Any], attributes: Mapping[str, Any]) -> bool:

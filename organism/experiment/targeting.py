@@ -13,6 +13,7 @@ from organism.errors import DesignError, InputError
 
 Attributes = Mapping[str, Any]
 LARGEST = sys.float_info.max
+MOST_ATTRIBUTES, MOST_VALUES = 50, 1000
 IN, NOT, AT_LEAST, AT_MOST = "in", "not", "at_least", "at_most"
 _FORM = '{"region": ["north", "south"], "plan": {"not": ["free"]}, "age": {"at_least": 18}}'
 
@@ -23,6 +24,8 @@ def check_targeting(rules: Any) -> dict[str, dict[str, Any]]:
         return {}
     if not isinstance(rules, Mapping):
         raise DesignError(f"targeting is {_shown(rules)}; wanted attributes with a condition each, such as {_FORM}")
+    if len(rules) > MOST_ATTRIBUTES:
+        raise DesignError(f"targeting names {len(rules):,} attributes; give a condition on at most {MOST_ATTRIBUTES}")
     return {_checked_name(name): _condition(name, said) for name, said in rules.items()}
 
 
@@ -68,6 +71,11 @@ def _condition(name: str, said: Any) -> dict[str, Any]:
             if not isinstance(wanted, list | tuple) or not wanted or not all(map(_is_plain, wanted)):
                 raise DesignError(
                     f"targeting of {name!r} is {_shown(wanted)}; wanted a list of texts or numbers, with one or more"
+                )
+            if len(wanted) > MOST_VALUES:
+                raise DesignError(
+                    f"targeting of {name!r} lists {len(wanted):,} values; list at most {MOST_VALUES:,}, or send an "
+                    "attribute that groups them"
                 )
             parts[word] = list(wanted)
         elif not _is_number(wanted):

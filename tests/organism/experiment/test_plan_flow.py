@@ -127,6 +127,19 @@ def test_layer_holdout_and_targeting_leave_fewer_users(store, events, history, p
     assert size_plan(store, events.loop_id, narrow, NOW).users_per_week == pytest.approx(40 * 0.3)
 
 
+def test_targeting_on_what_no_user_carries_says_which_attributes_are_known(store, events, history, proposal) -> None:
+    history()
+    adults = Proposal(variants=proposal.variants, targeting={"age": {"at_least": 18}})
+    found = size_plan(store, events.loop_id, adults, NOW)
+    assert found.is_reached is None
+    assert (
+        "asks for 'age', which no user of this loop was last seen with; attributes that are known: " in found.sentence
+    )
+    assert "region" in found.sentence
+    nobody = size_plan(store, events.loop_id, Proposal(variants=proposal.variants, targeting={"region": ["west"]}), NOW)
+    assert "no user of this loop was last seen with what the targeting asks (region is west)" in nobody.sentence
+
+
 def test_rewards_quantiles_and_outcomes_can_be_planned_with(store, events, history, proposal) -> None:
     history()
     spec = (SignalSpec("retained_char_rate", 1.0, 0.0, 1.0), SignalSpec("latency_ms", 1.0, 1000.0, 0.0))
@@ -297,7 +310,8 @@ def test_a_plan_that_names_its_size_keeps_it(store, events, history, proposal) -
 
 def test_a_quick_start_is_planned_to_the_size_that_its_loop_asks_for(store, events, history, proposal) -> None:
     history(n_users=4, newcomers=10)
-    wanted = size_plan(store, events.loop_id, proposal, NOW)
+    primary_only = Proposal(variants=proposal.variants, plan=Plan(guardrails=()))
+    wanted = size_plan(store, events.loop_id, primary_only, NOW)
     quick = start_experiment(store, events.loop_id, "quick", "id-base", "id-tuned", now=NOW)
     (version,) = read_plan_versions(store, quick)
     assert plan_of(version.plan).n_users == wanted.n_users is not None

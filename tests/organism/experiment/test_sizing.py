@@ -9,6 +9,7 @@ import pytest
 
 from organism.experiment.past import Span, Spread, Traffic, spread_of, users_at, variance_at
 from organism.experiment.plan import Guard, Plan
+from organism.experiment.sentences import change
 from organism.experiment.sizing import amount, size
 from organism.records import Variant
 from organism.stats.moments import moments
@@ -87,7 +88,10 @@ def test_new_users_beyond_the_history_are_counted_on() -> None:
 def test_covariates_count_only_when_the_plan_names_them() -> None:
     traffic = past(200, 400, 800, 1600, reduction=0.5)
     assert size(PLAN, TWO, traffic).n_users == 505
-    assert size(replace(PLAN, covariates=(METRIC,)), TWO, traffic).n_users == needed(0.02)
+    guarded = replace(PLAN, covariates=(METRIC,), guardrails=(Guard(METRIC, 0.05, False),))
+    found = size(guarded, TWO, traffic)
+    assert found.n_users == needed(0.02)
+    assert found.metrics[1].n_users == needed(0.02, alpha=0.1), "a guardrail is read with the covariates too"
 
 
 def test_watching_asks_for_more_than_one_read_and_the_curve_falls() -> None:
@@ -105,7 +109,25 @@ def test_a_guardrail_whose_margin_takes_too_many_users_is_warned_of() -> None:
     found = size(replace(PLAN, guardrails=(Guard(METRIC, 0.01, False),)), TWO, past(200, 400, 600, 600))
     (guard,) = [one for one in found.metrics if one.role == "guardrail"]
     assert guard.days is None
-    assert "would stay open: its margin of 1 point of retained characters" in found.warnings[0]
+    assert found.is_reached
+    assert found.stays_open == (METRIC,)
+    assert found.sentence.startswith("The primary metric gets there, but the guardrail on retained characters (its ")
+    assert f"margin of 1 point of retained characters takes {guard.n_users:,} users) would stay open" in found.sentence
+    wider = found.advice[-1]
+    assert wider.words.startswith("Widen the margin of the guardrail to 4.")
+    assert (wider.n_users, wider.days) == (600, 56)
+    better = size(replace(PLAN, guardrails=(Guard(METRIC, 0.05, False),)), TWO, past(200, 400, 600, 600))
+    assert better.stays_open == ()
+    assert "guardrail" not in better.sentence
+
+
+def test_a_guardrail_that_settles_after_the_primary_metric_says_when() -> None:
+    found = size(replace(PLAN, guardrails=(Guard(METRIC, 0.03, False),)), TWO, past(200, 400, 800, 1600))
+    late = found.metrics[1]
+    assert late.days is not None
+    assert found.days is not None
+    assert late.days > found.days
+    assert f"the one on retained characters takes {late.n_users:,} users and {late.days} days." in found.sentence
 
 
 def test_a_relative_margin_is_of_the_value_that_was_measured() -> None:
@@ -155,6 +177,13 @@ def test_amounts_are_said_in_their_unit() -> None:
     assert amount("latency_ms.p95", 31.84) == "31.8 ms of latency p95"
     assert amount("cost_usd", 0.00012) == "0.00012 USD of cost"
     assert amount("outcome.sale", 2.0) == "2 of outcome.sale"
+    assert amount("reward", 0.05) == "0.05 of reward", "as the verdict writes it: +0.05, no share"
+    assert change("reward", 0.05) == "+0.05"
+
+
+def test_one_day_of_history_is_said_as_a_day() -> None:
+    young = Traffic((Span(1, 5, {}, {}),), 5, 5, 9, 0.5)
+    assert "in the last day." in size(PLAN, TWO, young).sentence
 
 
 def replace_share(traffic: Traffic, share: float) -> Traffic:

@@ -57,6 +57,8 @@ def test_the_full_form_is_kept_and_said_in_words():
         ({"region": []}, "with one or more"),
         ({"region": [["north"]]}, "wanted a list of texts or numbers"),
         ({"region": {}}, "has no condition"),
+        ({f"a{n}": ["x"] for n in range(51)}, "names 51 attributes; give a condition on at most 50"),
+        ({"region": [str(n) for n in range(1001)]}, "lists 1,001 values; list at most 1,000"),
         ({"age": {"over": 18}}, "the conditions are in, not, at_least, at_most"),
         ({"age": {"at_least": "18"}}, "wanted a number"),
         ({"age": {"at_least": True}}, "wanted a number"),
