@@ -23,8 +23,8 @@ def take_away(experiment: Experiment, decisions: pd.DataFrame | None = None) -> 
             "Replay the record",
             icon=":material/replay:",
             type="tertiary",
-            help="Judge the recorded evidence anew: every byte must come out the same, or under another build or library "
-            "the same to rounding.",
+            help="Judge the recorded evidence anew: every byte must come out the same, or, under another build or "
+            "library, the same to rounding.",
         )
         if has_decision and not has_record:
             st.caption("Decided before records were kept; the scorecard as it was seen is all there is.")
