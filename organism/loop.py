@@ -13,6 +13,7 @@ from organism.deploy.serving import DraftServer
 from organism.digest.flow import live_design
 from organism.digest.training_set_flow import build_training_set
 from organism.errors import DesignError, RunError
+from organism.experiment.flow import Decided as DecisionKept
 from organism.experiment.flow import analyze, decide, read_experiment, start_experiment
 from organism.experiment.plan import Plan
 from organism.experiment.scorecard import Scorecard
@@ -192,7 +193,23 @@ def decide_and_apply(
     Of several treatments it is about the one named, else the one that the scorecard names: the best.
     """
     decided = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, treatment=treatment, now=now)
-    decision_id, experiment = decided.decision_id, read_experiment(store, experiment_id)
+    done = _applied(store, decided, note=note, actor=actor, now=now, experiment_id=experiment_id)
+    return done._replace(sentence=done.sentence + _otherwise(decided))
+
+
+def _otherwise(decided: DecisionKept) -> str:
+    """What the rules say, where people decided otherwise."""
+    if decided.advised is decided.verdict:
+        return ""
+    lead, dot, _ = decided.advice.partition(". ")
+    return f" The rules say: {decided.advised.replace('_', ' ')}. {lead}{'.' if dot else ''}"
+
+
+def _applied(
+    store: Store, decided: DecisionKept, *, note: str, actor: str, now: datetime, experiment_id: str
+) -> Decided:
+    """What a kept decision moves: `ship` makes its treatment live where this organism serves it."""
+    decision_id, verdict, experiment = decided.decision_id, decided.verdict, read_experiment(store, experiment_id)
     if verdict is not Verdict.SHIP:
         return Decided(decision_id, None, f"Recorded: {verdict.replace('_', ' ')}. The live version stays as it is.")
     shipped = experiment.variant(decided.treatment)

@@ -214,6 +214,21 @@ def track_chart(card: Scorecard, experiment: Experiment, *, big: bool = False) -
         f"outer band ({always}) may be read at every look, the inner one ({one_look}) once, at the planned size."
     )
     cards.chart(figure, takeaway, track, "effect_by_day")
+    if said := all_in_words(card, known):
+        st.caption(said)
+
+
+def all_in_words(card: Scorecard, track: pd.DataFrame) -> str:
+    """Since when the planned users were in, where that is before the day that the verdict reads; else empty."""
+    reached = track.loc[track["n_users"] >= (card.n_planned or float("inf")), "day"]
+    last = track["day"].iloc[-1]
+    if reached.empty or reached.iloc[0] == last:
+        return ""
+    first = reached.iloc[0]
+    return (
+        f"The {card.n_planned:,} planned users were all in by {first:%b} {first.day}; the verdict does not read that "
+        f"day but the end of the line, {last:%b} {last.day}."
+    )
 
 
 def planned_mark(card: Scorecard, track: pd.DataFrame) -> Planned | None:
@@ -319,6 +334,16 @@ def split_table(card: Scorecard) -> pd.DataFrame:
     return made.assign(**{"Off by": [f"{off:+.0f}" for off in made["Off by"]]})
 
 
+def title_of(color: str, words: str, said: str) -> str:
+    """The verdict in a word, then the sentence; a sentence that opens with the verdict itself says it alone."""
+    word = words.removeprefix("Decided: ").partition(" ")[0]
+    opening, colon, rest = said.partition(": ")
+    if not colon or opening.partition(" ")[0].lower() != word.lower():
+        return f":{color}[{words}]. {literal(said)}"
+    opening = f"Decided to {opening[:1].lower()}{opening[1:]}" if words.startswith("Decided") else opening
+    return f":{color}[{literal(opening)}]: {literal(rest)}"
+
+
 def slide(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -> None:
     """What a meeting needs on one screen, in letters for the back of the room."""
     decided = Verdict(decisions["verdict"].iloc[0]) if experiment.ended_at is not None and len(decisions) else None
@@ -331,7 +356,7 @@ def slide(card: Scorecard, experiment: Experiment, decisions: pd.DataFrame) -> N
         st.header(f":gray[{literal(experiment.name)}]", anchor=False, width="content")
         if experiment.is_synthetic:
             cards.simulated_badge()
-    st.title(f":{color}[{words}]. {literal(said)}", icon=f":material/{icon}:", anchor=False)
+    st.title(title_of(color, words, said), icon=f":material/{icon}:", anchor=False)
     if not scorecards.is_read(card):
         _big_row([(name, counted(n, "user")) for name, n in card.n_users.items()])
         return

@@ -45,7 +45,8 @@ __all__ = [
 class Decided(NamedTuple):
     """A decision as it was kept; `treatment` is the one that it is about: that which was named, else the best.
 
-    `record_sha256` names its record: what `organism experiment replay` must come to again.
+    `advised` is the verdict of the rules, and `advice` their sentence: a person may decide otherwise. `record_sha256`
+    names its record: what `organism experiment replay` must come to again.
     """
 
     decision_id: str
@@ -53,6 +54,8 @@ class Decided(NamedTuple):
     rule: str
     treatment: str
     record_sha256: str
+    advised: Verdict
+    advice: str
 
 
 def start_experiment(
@@ -192,11 +195,14 @@ def decide(
             "blocked is what the rules say of figures that may not be read, and no decision; decide ship, hold, stop "
             "or roll_back"
         )
+    experiment = read_experiment(store, experiment_id)
+    if experiment.status == experiments.DECIDED and experiment.ended_at is not None:
+        raise decisions.decided_already(experiment.ended_at)
     decision_id = new_id(now)
     evidence = evidence_of(store, experiment_id, now)
     _check_treatment(settings_of(evidence), treatment)
     made = Made(decision_id, Verdict(verdict).value, note.strip(), actor.strip(), now, treatment)
-    record, card = make_record(evidence, dealt_by(read_experiment(store, experiment_id)), made)
+    record, card = make_record(evidence, dealt_by(experiment), made)
     decisions.append_decision(
         store,
         {
@@ -216,7 +222,8 @@ def decide(
         },
         ends=decisions.ends_experiment(Verdict(verdict)),
     )
-    return Decided(decision_id, Verdict(verdict), card.rule, treatment or card.treatment, record.sha256)
+    about = treatment or card.treatment
+    return Decided(decision_id, Verdict(verdict), card.rule, about, record.sha256, card.verdict, card.sentence)
 
 
 def dealt_by(experiment: Experiment) -> dict[str, Any]:

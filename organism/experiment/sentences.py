@@ -6,6 +6,7 @@ from typing import NamedTuple
 from organism.experiment.analysis import DEFAULT_TUNING, Reading, Settings, gain_sign
 from organism.experiment.evidence import Evidence
 from organism.experiment.horizon import Horizon
+from organism.experiment.plan import differences, plan_of
 from organism.experiment.readout_words import FEW_UNITS, SMALL_RATIO
 from organism.experiment.scorecard import Guardrail, GuardrailState, IntervalKind, RequestLevel, Rule, SplitCheck
 from organism.measures.metric_names import SHARES
@@ -234,7 +235,7 @@ def interval(settings: Settings) -> str:
 def warnings(evidence: Evidence, settings: Settings, headline: Reading) -> tuple[str, ...]:
     """What to mind, a sentence each."""
     sums, planned = evidence.sums, settings.n_planned
-    said = []
+    said = _bent(evidence)
     if sums.n_strayed:
         said.append(f"{sums.n_strayed} users met two variants, or one they were not assigned; they are in no figure.")
     if sums.n_foreign:
@@ -262,6 +263,15 @@ def warnings(evidence: Evidence, settings: Settings, headline: Reading) -> tuple
         if sums.quantiles:
             said.append("Quantiles are of what was served, not weighed: shares that moved can bend them.")
     return tuple(said)
+
+
+def _bent(evidence: Evidence) -> list[str]:
+    """What was changed after the start, so that the plan of the start could say otherwise; empty where nothing was."""
+    first, last = (plan_of(one.plan) for one in (evidence.plans[0], evidence.plans[-1]))
+    changed = [one.words for one in differences(first, last) if one.is_telling]
+    if not changed:
+        return []
+    return [f"The plan was changed after the start, which can bend this verdict: {'; '.join(changed)}."]
 
 
 def _short(guardrail: Guardrail) -> str:

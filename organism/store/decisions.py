@@ -44,10 +44,7 @@ def append_decision(store: Store, decision: Mapping[str, Any], *, ends: bool) ->
             "SELECT status, ended_at FROM experiments WHERE experiment_id = ?", [experiment_id]
         ).fetchall()
         if status != RUNNING:
-            raise DesignError(
-                f"this experiment was decided at {ended_at:%Y-%m-%d %H:%M} UTC and the record stands; "
-                "start a new experiment to look again"
-            )
+            raise decided_already(ended_at)
         full = {**decision, "scorecard": json.dumps(decision["scorecard"])}
         cursor.execute(
             f"INSERT INTO decisions ({', '.join(full)}) VALUES ({', '.join('?' * len(full))})", list(full.values())
@@ -59,6 +56,14 @@ def append_decision(store: Store, decision: Mapping[str, Any], *, ends: bool) ->
             )
 
     store.write(work, "decisions", "experiments")
+
+
+def decided_already(ended_at: datetime) -> DesignError:
+    """What is said to who decides again what was decided."""
+    return DesignError(
+        f"this experiment was decided at {ended_at:%Y-%m-%d %H:%M} UTC and the record stands; "
+        "start a new experiment to look again"
+    )
 
 
 def read_decisions(store: Store, experiment_id: str) -> pd.DataFrame:

@@ -16,6 +16,8 @@ from organism.store.layers import refuse_overlap
 PLANNED = "planned"
 RUNNING = "running"
 DECIDED = "decided"
+MOST_KNOWN = 5
+"""Ids that a complaint about an unknown one names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +150,15 @@ def read_experiment(store: Store, experiment_id: str) -> Experiment:
     """One experiment; raises InputError that names the known ones when there is none with this id."""
     found = _read(store, "e.experiment_id = ?", [experiment_id])
     if not found:
-        known = ", ".join(row[0] for row in store.rows("SELECT experiment_id FROM experiments")) or "none yet"
-        raise InputError(f"no experiment has the id {experiment_id!r}; known: {known}")
+        raise InputError(f"no experiment has the id {experiment_id!r}; known: {_known(store)}")
     return found[0]
+
+
+def _known(store: Store) -> str:
+    """The newest ids, and how many more there are."""
+    ids = [row[0] for row in store.rows("SELECT experiment_id FROM experiments ORDER BY experiment_id DESC")]
+    more = f" and {len(ids) - MOST_KNOWN:,} more" if len(ids) > MOST_KNOWN else ""
+    return f"{', '.join(ids[:MOST_KNOWN]) or 'none yet'}{more}"
 
 
 def read_running(store: Store, loop_id: str) -> list[Experiment]:

@@ -18,7 +18,7 @@ from organism.store.decisions import read_decisions
 from organism.store.experiments import read_experiment, read_experiments
 from organism.store.loops import loop_id_of
 from tests.pages import experiment_places
-from ui import runtime
+from ui import experiment_views, runtime
 
 Visit = Callable[..., AppTest]
 
@@ -142,10 +142,25 @@ def test_the_exact_sql_is_written_out_when_it_is_opened(full: Path, visit: Visit
     assert "SELECT" in app.code[0].value
 
 
+@pytest.mark.parametrize(
+    ("words", "said", "title"),
+    [
+        ("Ship it", "Ship warm: it is better.", ":green[Ship warm]: it is better."),
+        ("Keep running", "Keep running: nothing is clear yet.", ":green[Keep running]: nothing is clear yet."),
+        ("Roll back", "Keep base: warm is worse.", ":green[Roll back]. Keep base: warm is worse."),
+        ("Decided: stop", "Stop and keep base: no gain.", ":green[Decided to stop and keep base]: no gain."),
+        ("Decided: ship it", "The rules say: stop.", ":green[Decided: ship it]. The rules say: stop."),
+    ],
+)
+def test_a_slides_title_says_the_verdict_once(words: str, said: str, title: str) -> None:
+    assert experiment_views.title_of("green", words, said).replace("\\", "") == title
+
+
 def test_a_slide_shows_the_verdict_and_the_figures_and_no_form(full: Path, visit: Visit) -> None:
     app = visit("experiments", present="1")
     assert not app.exception
-    assert "Decided: ship it" in app.title[0].value
+    assert "[Decided to ship " in app.title[0].value
+    assert "ship it" not in app.title[0].value, "the sentence says it already"
     assert any("of 3 hold" in text for text in said(app))
     assert not app.text_input
     assert not app.selectbox

@@ -125,7 +125,10 @@ def test_a_planned_experiment_has_no_scorecard_yet(http: httpx.Client, store: St
 def test_a_decision_to_stop_leaves_the_live_version_and_closes_the_experiment(http: httpx.Client, lived: str) -> None:
     decided = {"verdict": "stop", "note": "no gain", "actor": "Ann"}
     answer = http.post(f"/v1/experiments/{lived}/decide", json=decided)
-    assert answer.json()["sentence"] == "Recorded: stop. The live version stays as it is."
+    said = answer.json()["sentence"]
+    assert said.startswith(
+        "Recorded: stop. The live version stays as it is. The rules say: ship. Ship b: it is the best"
+    )
     assert http.post(f"/v1/experiments/{lived}/decide", json=decided).status_code == 422
 
 
@@ -133,6 +136,19 @@ def test_shipping_a_variant_that_the_product_serves_moves_nothing_here(http: htt
     decided = {"verdict": "ship", "note": "it keeps more", "actor": "Ann"}
     answer = http.post(f"/v1/experiments/{lived}/decide", json=decided).json()
     assert (answer["live"], "switch it there" in answer["sentence"]) == (None, True)
+    assert "The rules say" not in answer["sentence"], "they say the same"
+
+
+def test_a_decision_against_the_rules_says_what_they_say(
+    http: httpx.Client, store: Store, events: Events, lived: str
+) -> None:
+    for n in range(90):
+        events.answered(f"late{n}", 50, START + timedelta(days=3), experiment_id=lived, variant_id="b")
+    events.write()
+    decided = {"verdict": "ship", "note": "it keeps more", "actor": "Ann"}
+    said = http.post(f"/v1/experiments/{lived}/decide", json=decided).json()["sentence"]
+    assert said.startswith("Recorded: ship. ")
+    assert "The rules say: blocked. Do not read this experiment: " in said
 
 
 def test_blocked_is_no_decision_and_hold_lets_it_go_on(http: httpx.Client, store: Store, lived: str) -> None:
@@ -141,5 +157,5 @@ def test_blocked_is_no_decision_and_hold_lets_it_go_on(http: httpx.Client, store
     assert refused.status_code == 422
     assert "no decision; decide ship" in refused.text
     held = http.post(f"/v1/experiments/{lived}/decide", json={**decided, "verdict": "hold"})
-    assert held.json()["sentence"] == "Recorded: keep running. The live version stays as it is."
+    assert held.json()["sentence"].startswith("Recorded: keep running. The live version stays as it is.")
     assert read_experiment(store, lived).status == "running"

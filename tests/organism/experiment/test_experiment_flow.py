@@ -219,6 +219,28 @@ def test_a_decision_keeps_the_scorecard_and_closes_the_experiment(store, events,
         assign_user(store, experiment_id, "a newcomer", NOW)
 
 
+def test_a_second_decision_is_refused_before_anything_is_computed(store, traffic, experiment_id):
+    traffic()
+    decide(store, experiment_id, Verdict.SHIP, "it keeps more", "Ann", now=NOW)
+    store.execute("UPDATE experiments SET started_at = NULL", [], "experiments")
+    with pytest.raises(DesignError, match="has not started"):
+        analyze(store, experiment_id)
+    with pytest.raises(DesignError, match=r"was decided at .* and the record stands"):
+        decide(store, experiment_id, Verdict.SHIP, "again", "Bob", now=NOW)
+
+
+def test_an_unknown_id_names_the_five_newest_and_how_many_more(store, experiment_id):
+    for n in range(7):
+        store.execute(
+            "INSERT INTO experiments BY NAME SELECT * REPLACE (? AS experiment_id) FROM experiments "
+            "WHERE experiment_id = ?",
+            [f"f{n}", experiment_id],
+            "experiments",
+        )
+    with pytest.raises(InputError, match=r"known: f6, f5, f4, f3, f2 and 3 more$"):
+        analyze(store, "nothing")
+
+
 def test_a_decision_needs_a_reason_and_a_name_and_an_experiment(store, experiment_id):
     with pytest.raises(InputError, match="one sentence that says why"):
         decide(store, experiment_id, Verdict.SHIP, " ", "Ann", now=NOW)

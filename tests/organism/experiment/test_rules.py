@@ -46,6 +46,19 @@ def test_each_rule_fires_where_it_says(rule):
     assert card.sentence.endswith(".")
 
 
+def test_a_plan_changed_after_the_start_is_the_first_warning_of_what_it_bends():
+    arms = {**two(n=100, treatment=53.1), "other": users(100, 40, seed=3)}
+    bent = replace(PLAIN, alpha=0.2, primary=("retained_char_rate",), covariates=("retained_char_rate",), n_users=300)
+    first = replace(PLAIN, primary=("retained_char_rate", "accepted"), n_users=300)
+    card = judge(evidence(arms, plans=(first, bent)))
+    assert card.verdict is Verdict.SHIP
+    assert card.warnings[0].startswith("The plan was changed after the start, which can bend this verdict: primary")
+    assert "alpha: 0.05 → 0.2" in card.warnings[0]
+    assert "covariates: none → " in card.warnings[0]
+    more_users = judge(evidence(arms, plans=(PLAIN, replace(PLAIN, n_users=300, watched=("accepted",)))))
+    assert not any("plan was changed" in one for one in more_users.warnings), "what bends nothing is no warning"
+
+
 def test_below_the_planned_users_the_sequence_counts_and_at_them_the_fixed_interval():
     arms = two(n=100, treatment=53.1)
     watched = judge(evidence(arms, plan=replace(PLAIN, n_users=1000)))
