@@ -11,6 +11,7 @@ from ui.experiment_decision import decision, fresh_visits
 from ui.experiment_details import details
 from ui.experiment_planned import planned
 from ui.experiment_views import label
+from ui.words import code
 
 
 def head() -> None:
@@ -55,10 +56,10 @@ if not cards.presenting():
     head()
 # Which experiment: the address says it, and always does, so that a link stays a link to this one.
 ids = list(found["experiment_id"])
-asked = st.query_params.get("exp")
+asked = st.query_params.get("exp") or None
 if asked is not None and asked not in ids:
     st.warning(
-        f"There is no experiment `{asked}` in this loop. Showing the latest.",
+        f"There is no experiment {code(asked)} in this loop. Showing the latest.",
         title="Unknown link",
         icon=":material/link_off:",
     )

@@ -16,7 +16,7 @@ from organism.experiment.plan_flow import (
 )
 from organism.store.experiments import PLANNED, read_experiment, read_experiments
 from ui import cards, planning, planning_sizes, planning_versions, runtime
-from ui.words import literal
+from ui.words import code, literal
 
 NEW = "new"
 
@@ -43,9 +43,9 @@ names = {NEW: "A new experiment"} | {
     row.experiment_id: f"{'Draft' if row.status == PLANNED else 'Running'}: {row.name}"
     for row in open_ones.itertuples()
 }
-asked = st.query_params.get("plan", NEW)
+asked = st.query_params.get("plan") or NEW
 if asked not in names:
-    st.warning(f"There is no open plan `{asked}` in this loop.", title="Unknown link", icon=":material/link_off:")
+    st.warning(f"There is no open plan {code(asked)} in this loop.", title="Unknown link", icon=":material/link_off:")
     asked = NEW
 
 

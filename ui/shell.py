@@ -13,7 +13,7 @@ from organism.optimize.flow import read_runs
 from organism.records import RunStatus
 from ui import runtime
 from ui.cards import page_file, polite, presenting, static
-from ui.words import literal, sentence
+from ui.words import code, literal, sentence
 
 
 def page(
@@ -62,7 +62,7 @@ def pick_loop() -> runtime.Loop | None:
     known = runtime.loops()
     if (asked := st.query_params.get("loop")) is not None and asked not in known:
         st.warning(
-            f"There is no loop `{asked}` here. Showing another.", title="Unknown link", icon=":material/link_off:"
+            f"There is no loop {code(asked)} here. Showing another.", title="Unknown link", icon=":material/link_off:"
         )
     chosen = runtime.chosen_loop()
     if chosen and len(known) > 1:

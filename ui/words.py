@@ -40,6 +40,12 @@ def literal(text: str) -> str:
 _SIGNS = frozenset("\\`*_{}[]()#+-.!|~$:<>&\"'=")
 
 
+def code(text: str, most: int = 80) -> str:
+    """A word out of an address as Markdown code: short, on one line, and nothing in it can end the code."""
+    kept = " ".join(text.replace("`", "'").split())
+    return f"`{kept if len(kept) <= most else kept[: most - 1] + '…'}`"
+
+
 def sentence(text: str) -> str:
     """An error's message as a sentence that starts with a capital."""
     return text[:1].upper() + text[1:]

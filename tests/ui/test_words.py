@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ui.words import ago, between, counted, literal, note, percent, points, span
+from ui.words import ago, between, code, counted, literal, note, percent, points, span
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,9 @@ def test_the_rest_can_be_struck_through() -> None:
 def test_a_text_without_marks_loses_nothing() -> None:
     text = "a_b * c\n\n- d: 5 mg"
     assert note(text, [], "green").replace("\\", "").replace("  \n", "\n") == text
+
+
+def test_a_word_out_of_an_address_stays_code_whatever_is_in_it() -> None:
+    assert code("exp-999") == "`exp-999`"
+    assert code("`x` [a](http://b)\n\n# y`") == "`'x' [a](http://b) # y'`"
+    assert len(code("a" * 3000)) == 82
