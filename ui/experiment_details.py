@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from organism.experiment.scorecard import PlanChange, Scorecard
+from organism.measures.metric_names import label_of
 from organism.store.experiments import RUNNING, Experiment
 from ui import cards, charts, experiment_charts, runtime, scorecards, self_test
 from ui.assignment_cards import assignment_card
@@ -53,8 +54,7 @@ def measures(card: Scorecard, experiment: Experiment) -> None:
         if table["effect"].notna().any():
             cards.chart(
                 runtime.figure(charts.forest, table, about=(card.experiment_id, variant)),
-                f"Change of each measure of {variant} relative to {card.control}, with its 95% interval for one look, "
-                "by user (Fieller).",
+                f"Change of each measure of {variant} relative to {card.control}, {relative_kind(table)}",
                 table,
                 "metrics",
             )
@@ -74,6 +74,16 @@ def measures(card: Scorecard, experiment: Experiment) -> None:
         with st.container(border=True):
             st.header(f"Guardrails of {literal(variant)}", anchor=False)
             guardrails(card, variant)
+
+
+def relative_kind(table: pd.DataFrame) -> str:
+    """Which interval the dots have; with a policy that follows results no interval for one look holds."""
+    if table["low"].isna().all():
+        return "by user; no interval for one look holds here, the table has those that do."
+    missing = table["effect"].notna() & table["low"].isna()
+    return "with its 95% interval for one look, by user (Fieller)" + (
+        "; a dot without a line has none." if missing.any() else "."
+    )
 
 
 _WIDTHS = {"Measure": 138, "In the plan": 76, "p, one look": 76, "p, always": 70, "Users": 52}
@@ -102,15 +112,15 @@ def cuped(card: Scorecard, experiment: Experiment) -> None:
             )
             return
         st.markdown(literal(found.sentence))
-        if found.variance_reduction is None:
-            return
+        if found.variance_reduction is None or found.variance_reduction <= 0:
+            return  # a past that explains nothing: the sentence says so
         low, high = found.unadjusted_low, found.unadjusted_high
         with st.grid(3, min_column_width=190):
             st.metric(
                 "Noise taken out",
                 percent(found.variance_reduction),
                 border=True,
-                help=f"The share of the variance that {literal(', '.join(found.covariates))} explains.",
+                help=f"The share of the variance that {literal(', '.join(map(label_of, found.covariates)))} explains.",
             )
             st.metric(
                 "As if more users had come",

@@ -193,8 +193,9 @@ def margin_words(guardrail: Guardrail) -> str:
     said = f"may get worse by {margin}"
     if guardrail.worse is not None:
         found = str(change(guardrail.metric, abs(guardrail.worse))).lstrip("+")
+        word = "within the margin:" if guardrail.state is GuardrailState.HOLDS and guardrail.worse > 0 else "found"
         said += (
-            f", found {found} {'worse' if guardrail.worse > 0 else 'better'}" if guardrail.worse else ", found equal"
+            f", {word} {found} {'worse' if guardrail.worse > 0 else 'better'}" if guardrail.worse else ", found equal"
         )
     return said + ("" if guardrail.p_value is None else f", p {p_words(guardrail.p_value)}")
 

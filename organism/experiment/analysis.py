@@ -10,6 +10,7 @@ from organism.experiment.evidence import Evidence
 from organism.experiment.plan import Plan, plan_of
 from organism.experiment.results import MAX_IN_BOTH
 from organism.experiment.scorecard import Cuped, IntervalKind, MetricRow, RequestLevel, Role
+from organism.measures.metric_names import phrase_of
 from organism.records import Moments
 from organism.stats.bayes import chance_to_win, expected_loss
 from organism.stats.compare import (
@@ -401,7 +402,7 @@ def cuped(evidence: Evidence, settings: Settings, treatment: str) -> Cuped | Non
 
 
 def _cuped_words(evidence: Evidence, reduction: float | None, worth: float | None, is_headline: bool) -> str:
-    names = " and ".join(evidence.covariates)
+    names = " and ".join(map(phrase_of, evidence.covariates))
     n_users = sum(evidence.sums.n_users.values())
     if not evidence.sums.n_with_past or reduction is None or worth is None:
         return f"No user's {names} from before the start is known, so nothing could be taken out of the noise."

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from organism.experiment.past import FEW_USERS, Traffic, latest, reduction_of, users_at, variance_at
 from organism.experiment.plan import Guard, Plan
-from organism.measures.metric_names import SHARES, name_of
+from organism.measures.metric_names import SHARES, name_of, phrase_of
 from organism.records import Variant
 from organism.stats.power import Design, detectable_effect, power_at, sample_size
 
@@ -204,7 +204,7 @@ def _size_of(asked: _Question, role: str, traffic: Traffic, plan: Plan, tuning: 
     told = (metric, role, spread.mean, spread.variance**0.5, effect, reduction_of(traffic, metric))
     if not spread.variance:
         return MetricSize(
-            *told, None, None, None, None, f"every user has the same {_named(metric)}, so no number can be told"
+            *told, None, None, None, None, f"every user has the same {phrase_of(metric)}, so no number can be told"
         )
     if effect is None:
         return MetricSize(*told, None, None, None, None, "")
@@ -218,7 +218,7 @@ def _unseen(traffic: Traffic, metric: str) -> str:
     if not traffic.spans:
         return "this loop has no interactions of the last eight weeks"
     days = traffic.spans[-1].days
-    return f"no two users have a value of {_named(metric)} in the last {'day' if days == 1 else f'{days} days'}"
+    return f"no two users have a value of {phrase_of(metric)} in the last {'day' if days == 1 else f'{days} days'}"
 
 
 def _need(asked: _Question, traffic: Traffic, plan: Plan, tuning: float | None) -> tuple[int | None, int | None]:
@@ -270,15 +270,9 @@ def amount(metric: str, value: float) -> str:
     """An effect as it is said: points for a share, milliseconds, dollars, else three digits in its own unit."""
     signal = metric.partition(".p")[0]
     if metric in SHARES:
-        return f"{100 * value:.3g} point{'' if f'{100 * value:.3g}' == '1' else 's'} of {_named(metric)}"
+        return f"{100 * value:.3g} point{'' if f'{100 * value:.3g}' == '1' else 's'} of {phrase_of(metric)}"
     unit = " ms" if signal.endswith("_ms") else " USD" if signal.endswith("_usd") else ""
-    return f"{value:.3g}{unit} of {_named(metric)}"
-
-
-def _named(metric: str) -> str:
-    """A metric as a sentence says it: retained characters, latency p95; a team's own signal by its name."""
-    label = name_of(metric)
-    return metric if label == metric else label[:1].lower() + label[1:]
+    return f"{value:.3g}{unit} of {phrase_of(metric)}"
 
 
 def _stays_open(one: MetricSize) -> bool:
@@ -296,17 +290,20 @@ def _sentence(plan: Plan, metrics: Sequence[MetricSize], traffic: Traffic) -> st
         return said
     if still_open:
         asked = _and(
-            f"on {_named(one.metric)} (its margin of {amount(one.metric, one.effect or 0.0)} takes {one.n_users:,} "
-            "users)"
-            for one in still_open
+            f"on {phrase_of(one.metric)} (its margin of {_bare(one)} takes {one.n_users:,} users)" for one in still_open
         )
         names = f"the guardrail{'s' if len(still_open) > 1 else ''} {asked} would stay open within a year"
         if first.days is None:
             return f"{said} And {names}."
         return f"The primary metric gets there, but {names}, and an open guardrail keeps it from shipping. {said}"
     late = [one for one in guards if one.days and first.days and one.days > first.days]
-    slow = _and(f"on {_named(one.metric)} takes {one.n_users:,} users and {one.days} days" for one in late)
+    slow = _and(f"on {phrase_of(one.metric)} takes {one.n_users:,} users and {one.days} days" for one in late)
     return f"{said} It ships only once the guardrails settle too: the one {slow}." if late else said
+
+
+def _bare(one: MetricSize) -> str:
+    """The gain or margin where the metric was just named."""
+    return amount(one.metric, one.effect or 0.0).removesuffix(f" of {phrase_of(one.metric)}")
 
 
 def _and(parts: Iterable[str]) -> str:
@@ -353,7 +350,7 @@ def _advice(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> list[A
     reduction = reduction_of(traffic, metric) or 0.0
     if not plan.covariates and reduction >= WORTH_SAYING:
         words = (
-            f"Adjust for {_named(metric)} of before the experiment (CUPED): it takes {reduction:.0%} of the variance"
+            f"Adjust for {phrase_of(metric)} of before the experiment (CUPED): it takes {reduction:.0%} of the variance"
         )
         found.append((words, _first(plan, shares, traffic, adjusts=True)))
     if max(shares) - min(shares) > 0.02:
@@ -364,7 +361,7 @@ def _advice(plan: Plan, variants: Sequence[Variant], traffic: Traffic) -> list[A
         found.append((f"One variant less (without {variants[-1].name})", _first(plan, kept, traffic)))
     if len(plan.primary) > 1:
         alone = replace(plan, primary=plan.primary[:1])
-        found.append((f"One primary metric only ({_named(metric)})", _first(alone, shares, traffic)))
+        found.append((f"One primary metric only ({phrase_of(metric)})", _first(alone, shares, traffic)))
     helps = [Advice(words, *told) for words, told in found if (told[0] or 0) < (now[0] or 0)]
     reach = [one for one in _curve(plan, shares, traffic) if one.metric == metric]
     if reach and reach[-1].effect > plan.minimum_effect:

@@ -18,7 +18,7 @@ LABELS = {
 LOWER = frozenset({"latency_ms", "ttft_ms", "cost_usd", "error"})
 NEUTRAL = frozenset({"output_tokens"})
 SHARES = frozenset({"retained_char_rate", "written_share", "accepted", "error"})
-"""Metrics between 0 and 1 that are said in percent and points."""
+"""Metrics between 0 and 1 that are said in percent and points; a reward is no share, whatever its range."""
 _QUANTILE = re.compile(r"(.+)\.p(\d{1,2}(?:\.\d{1,3})?)")
 
 
@@ -42,6 +42,12 @@ def label_of(metric: str) -> str:
 def name_of(metric: str) -> str:
     """A metric's label without its unit, as lists and sentences have it: Latency p95."""
     return label_of(metric).partition(", ")[0]
+
+
+def phrase_of(metric: str) -> str:
+    """A metric within a sentence: retained characters, latency p95; a team's own signal by its name."""
+    label = name_of(metric)
+    return metric if label == metric else label[:1].lower() + label[1:]
 
 
 def better_of(metric: str) -> int | None:

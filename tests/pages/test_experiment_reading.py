@@ -3,13 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from organism.config import DEMO_LOOP, utcnow
+from organism.experiment.flow import analyze
 from organism.experiment.plan import Plan
+from organism.experiment.scorecard import Guardrail, GuardrailState
 from organism.store import experiment_units
-from ui import scorecards
+from organism.store.experiments import read_experiments
+from organism.store.loops import loop_id_of
+from ui import runtime, scorecards
+from ui.experiment_details import relative_kind
+from ui.experiment_views import all_in_words
 from ui.planning_sizes import READING
 from ui.planning_versions import in_words
 
@@ -31,6 +39,35 @@ def test_the_scorecard_and_its_track_are_made_of_one_reading(
     assert len(asked) == len(set(asked)) == 1
     visit("experiments")
     assert len(asked) == 1, "kept until the data changes"
+
+
+def test_a_guardrail_that_holds_is_within_its_margin_however_much_worse_it_was_found() -> None:
+    holds = Guardrail("latency_ms", "Latency, ms", 100.0, False, GuardrailState.HOLDS, 0.01, "tuned", worse=0.681)
+    assert "within the margin: 0.681 ms worse" in scorecards.margin_words(holds).replace("\u00a0", " ")
+    broken = holds._replace(state=GuardrailState.BROKEN, worse=150.0)
+    assert "found 150 ms worse" in scorecards.margin_words(broken).replace("\u00a0", " ")
+
+
+def test_a_track_says_that_the_verdict_reads_its_end_when_the_planned_users_came_early(
+    full: Path, visit: Visit
+) -> None:
+    visit("experiments")
+    store = runtime.store()
+    card = analyze(store, str(read_experiments(store, loop_id_of(store, DEMO_LOOP))["experiment_id"].iloc[0]), utcnow())
+    days = pd.date_range("2026-10-20", periods=9)
+    track = pd.DataFrame({"day": days, "n_users": [10, 30, *[54] * 7]})
+    said = all_in_words(card._replace(n_planned=54), track)
+    assert said.startswith("The 54 planned users were all in by Oct 22;")
+    assert said.endswith("the end of the line, Oct 28.")
+    assert all_in_words(card._replace(n_planned=54), track.head(3)) == ""
+    assert all_in_words(card._replace(n_planned=None), track) == ""
+
+
+def test_no_tile_of_cuped_where_the_past_explains_nothing_and_no_interval_is_promised_that_is_not_drawn() -> None:
+    table = pd.DataFrame({"effect": [0.1, 0.2], "low": [None, None]})
+    assert "no interval for one look" in relative_kind(table)
+    assert "a dot without a line" in relative_kind(table.assign(low=[0.05, None]))
+    assert relative_kind(table.assign(low=0.0)).endswith("(Fieller).")
 
 
 def test_a_plan_s_terms_are_labels() -> None:

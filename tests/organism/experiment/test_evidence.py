@@ -103,6 +103,7 @@ def test_the_past_takes_out_of_the_noise_what_users_always_did(store, full):
     assert card.cuped.variance_reduction > 0.8
     assert card.cuped.worth_more_users == pytest.approx(1 / (1 - card.cuped.variance_reduction) - 1)
     assert f"as if {card.cuped.worth_more_users:.0%} more users had come" in card.cuped.sentence
+    assert "users have retained characters from the 28 days" in card.cuped.sentence, "a label, no column's name"
     assert card.cuped.unadjusted_high - card.cuped.unadjusted_low > 2 * (card.ci_high - card.ci_low)
     last = track_of(evidence_of(store, full, LATER)).iloc[-1]
     assert (last["effect"], last["always_low"]) == pytest.approx((card.effect, card.always[0]))

@@ -112,7 +112,7 @@ def test_a_guardrail_whose_margin_takes_too_many_users_is_warned_of() -> None:
     assert found.is_reached
     assert found.stays_open == (METRIC,)
     assert found.sentence.startswith("The primary metric gets there, but the guardrail on retained characters (its ")
-    assert f"margin of 1 point of retained characters takes {guard.n_users:,} users) would stay open" in found.sentence
+    assert f"margin of 1 point takes {guard.n_users:,} users) would stay open" in found.sentence
     wider = found.advice[-1]
     assert wider.words.startswith("Widen the margin of the guardrail to 4.")
     assert (wider.n_users, wider.days) == (600, 56)
