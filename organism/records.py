@@ -147,7 +147,8 @@ class QuantileParts(NamedTuple):
     """What one arm's quantile, clustered by user, is computed from.
 
     `low` and `high` are the quantiles at probability - reach and + reach over all rows; `users` are moments over
-    users of two columns: the user's rows at or below the estimate, and the user's rows.
+    users of two columns: the user's rows at or below the estimate, and the user's rows. `tied` is the largest share
+    of the rows that is at one of the three values, `under` and `over` the next values below `low` and above `high`.
     """
 
     probability: float
@@ -157,6 +158,9 @@ class QuantileParts(NamedTuple):
     low: float
     high: float
     users: Moments
+    tied: float = 0.0
+    under: float | None = None
+    over: float | None = None
 
 
 class FactCheck(NamedTuple):

@@ -39,9 +39,12 @@ if answer is not None:
     file_findings.verdict(answer, is_example=picked.is_example)
     cards.present_button()
     file_findings.vitals(answer)
-    file_findings.table(answer)
-    file_findings.forest(answer)
-    file_findings.segments(answer)
+    if answer.found.blocked:
+        file_findings.withheld()
+    else:
+        file_findings.table(answer)
+        file_findings.forest(answer)
+        file_findings.segments(answer)
     file_findings.warnings(answer)
     if not cards.presenting():
         file_findings.downloads(answer, picked)

@@ -35,10 +35,16 @@ def variants_table(state: AssignmentState) -> pd.DataFrame:
     """A row a variant: Variant, Planned share, Dealt now (Thompson sampling only), and its users."""
     made = pd.DataFrame(
         [
-            (one.variant, one.share, one.n_assigned, one.n_exposed, one.n_strayed, one.mean_probability)
+            (
+                *(one.variant, one.share, one.n_assigned, one.n_exposed, one.n_strayed, one.n_unassigned),
+                one.mean_probability,
+            )
             for one in state.variants
         ],
-        columns=["Variant", "Planned share", "Assigned", "Met it", "Not assigned to it", "Mean probability"],
+        columns=[
+            *("Variant", "Planned share", "Assigned", "Met it", "Assigned another", "Without an assignment"),
+            "Mean probability",
+        ],
     )
     if state.dealt is not None:
         made.insert(2, "Dealt now", list(state.dealt))
@@ -93,6 +99,9 @@ def _columns() -> dict[str, Any]:
         "Dealt now": share(format="percent", help="What the next new user gets, from what users answered so far"),
         "Assigned": number(help="Users with this variant on record"),
         "Met it": number(help="Users to whom it was really served: recorded exposures and interactions, counted once"),
-        "Not assigned to it": number(help="Of those, users who were assigned another variant, or none"),
+        "Assigned another": number(help="Of those, users who were assigned another variant; they are in no figure"),
+        "Without an assignment": number(
+            help="Of those, users whom nobody assigned; they count here, unless they met another variant too"
+        ),
         "Mean probability": number(format="%.3f", help="What its users' draws were logged with, on average"),
     }

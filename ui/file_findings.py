@@ -56,6 +56,11 @@ def vitals(answer: Answer) -> None:
         cards.vital("Repeated rows", f"{loaded.rows.n_duplicates:,}", "Rows that copy another one exactly; kept.")
 
 
+def withheld() -> None:
+    """What stands where the effects of a blocked file would be."""
+    st.caption("No effect is shown, since none can be believed. The JSON has the figures, marked as blocked.")
+
+
 def metric_table(answer: Answer) -> pd.DataFrame:
     """Every metric and variant in words: means, effect, interval, relative effect, p."""
     is_sequence = answer.question.sequential
@@ -212,9 +217,10 @@ def downloads(answer: Answer, picked: Picked) -> None:
             icon=":material/data_object:",
             on_click="ignore",
             key="file_json",
-            help="Everything that is on this page; docs/analyze.md describes the fields.",
+            help="Everything that was computed; docs/analyze.md describes the fields.",
         )
-        cards.csv_button(pd.DataFrame(document(answer.found)["metrics"]), "analysis")
+        if not answer.found.blocked:
+            cards.csv_button(pd.DataFrame(document(answer.found)["metrics"]), "analysis")
     with st.expander("The same by command, and the statement that summed", icon=":material/terminal:"):
         st.code(command(picked.name, answer.question), language="bash")
         st.code(answer.found.sql, language="sql")

@@ -93,12 +93,20 @@ def in_words(found: FileReadout) -> str:
     p = found.readout.srm.p_value
     split = "" if p is None else f"; sample ratio mismatch p {probability(p)}"
     parts = [found.sentence, f"{units.n_units:,} units in {found.loaded.rows.n_rows:,} rows: {counts}{more}{split}."]
-    parts.append(table(pd.DataFrame(_rows(found)), _HEADINGS, "No metric could be compared."))
-    if found.readout.segments:
-        parts.append(table(pd.DataFrame(_segment_rows(found)), _SEGMENT_HEADINGS, ""))
+    if found.blocked:
+        parts.append("No effect is shown, since none can be believed; --json has the figures beside blocked: true.")
+    else:
+        parts += _tables(found)
     if found.warnings:
         parts.append("\n".join(f"- {warning}" for warning in found.warnings))
     return "\n\n".join(parts)
+
+
+def _tables(found: FileReadout) -> list[str]:
+    parts = [table(pd.DataFrame(_rows(found)), _HEADINGS, "No metric could be compared.")]
+    if found.readout.segments:
+        parts.append(table(pd.DataFrame(_segment_rows(found)), _SEGMENT_HEADINGS, ""))
+    return parts
 
 
 _HEADINGS = {

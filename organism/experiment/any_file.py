@@ -207,7 +207,7 @@ def _read(file: AnalysisFile, loaded: Loaded) -> FileReadout:
         readout=readout,
         margins=margins,
         loaded=loaded,
-        warnings=tuple(dict.fromkeys([*blocked, *readout.warnings, *warnings_of(file, loaded)])),
+        warnings=tuple(dict.fromkeys([*blocked, *readout.warnings, *warnings_of(file, loaded, readout)])),
         sql=found.sql,
     )
 

@@ -79,5 +79,7 @@ def _said(experiment: Experiment, counts: list[ExposureCount], why: str | None) 
         return f"No user was assigned yet.{rest}"
     met = f"{n_assigned:,} {people} have a variant, and {n_exposed:,} met one."
     strayed = sum(one.n_strayed for one in counts)
-    astray = f" {strayed:,} met one that they were not assigned." if strayed else ""
-    return f"{met}{astray}{rest}"
+    astray = f" {strayed:,} met another than they were assigned, and are in no figure." if strayed else ""
+    unassigned = sum(one.n_unassigned for one in counts)
+    without = f" {unassigned:,} met one without an assignment, and count where they met it." if unassigned else ""
+    return f"{met}{astray}{without}{rest}"

@@ -17,7 +17,7 @@ from organism.stats.compare import (
 )
 from organism.stats.cuped import Adjusted, adjust
 from organism.stats.proportion import count_of, score_difference
-from organism.stats.quantile import quantile_estimate
+from organism.stats.quantile import is_tied, quantile_estimate
 
 WELCH = "Welch's t-test"
 SCORE = "score interval of Miettinen and Nurminen"
@@ -104,7 +104,20 @@ def quantile_contrast(
             f"{metric.name} has no interval: too few rows reach beyond the quantile, or too many share one value there"
         )
         return Contrast(found, None, None, QUANTILE, None, reason)
-    return Contrast(found, *spread, QUANTILE, None, _relative_note(found, metric.name))
+    tied = tied_words(metric.name, {name: parts[name] for name in (control, treatment)})
+    return Contrast(found, *spread, QUANTILE, None, tied or _relative_note(found, metric.name))
+
+
+def tied_words(name: str, parts: Mapping[str, QuantileParts]) -> str | None:
+    """What to know of a quantile of a few values; None where no arm has so many rows at one."""
+    tied = {variant: part for variant, part in parts.items() if is_tied(part)}
+    if not tied:
+        return None
+    most = max(tied, key=lambda variant: tied[variant].tied)
+    return (
+        f"{tied[most].tied:.0%} of the rows of {most} share one value near the quantile of {name}: its interval "
+        "reaches to the next value on either side, so it is rather too wide than too narrow"
+    )
 
 
 def _quantile(parts: Mapping[str, QuantileParts], variant: str) -> Estimate | None:

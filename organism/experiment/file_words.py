@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from organism.experiment.file_question import CORRECTION_NAMES, FileQuestion, Plan
 from organism.experiment.metrics import Metric, MetricKind
+from organism.experiment.readout_words import FEW_UNITS, SMALL_RATIO
 from organism.experiment.results import MAX_IN_BOTH, MetricResult, Readout
 from organism.store.analysis_files import AnalysisFile, said
 from organism.store.analysis_units import LARGEST, SEVERAL, RowCounts, UnitCounts, Value
-
-FEW_UNITS = 30
 
 
 class Finding(StrEnum):
@@ -147,6 +146,12 @@ def _first_sentence(results: list[MetricResult], metric: Metric, loaded: Loaded)
     words = {1: "is better than", -1: "is worse than"}.get(told[shown.variant] or 0)
     if words:
         sentence = f"{shown.variant} {words} {shown.control} on {metric.name}: {_effect(shown, loaded)}."
+    elif _is_only_unadjusted(shown):
+        sentence = (
+            f"{shown.variant} and {shown.control} cannot be told apart on {metric.name} once all tests are counted "
+            f"({shown.adjustment}): {_effect(shown, loaded)}; the interval is of this test alone, so that it excludes "
+            "0 is no finding."
+        )
     else:
         sentence = (
             f"{shown.variant} and {shown.control} cannot be told apart on {metric.name}: {_effect(shown, loaded)}; "
@@ -156,6 +161,12 @@ def _first_sentence(results: list[MetricResult], metric: Metric, loaded: Loaded)
         n_better, n_worse = (sum(one == sign for one in told.values()) for sign in (1, -1))
         sentence += f" Of {len(results)} variants, better than {shown.control}: {n_better}, worse: {n_worse}."
     return sentence
+
+
+def _is_only_unadjusted(result: MetricResult) -> bool:
+    """Whether the test alone would find an effect, and not after the correction for all tests."""
+    p = deciding_p(result)
+    return p is not None and p <= result.alpha and (result.p_adjusted or 0.0) > result.alpha
 
 
 def _effect(result: MetricResult, loaded: Loaded) -> str:
@@ -196,11 +207,15 @@ def _guardrail_sentences(margins: Margins) -> Iterator[str]:
             yield f"On {metric} {variant} may be worse by {figure(margin.margin)} or more: the guardrail is open."
 
 
-def warnings_of(file: AnalysisFile, loaded: Loaded) -> list[str]:
-    """What the file's rows and units have beside their figures, the gravest first, each with its count."""
+def warnings_of(file: AnalysisFile, loaded: Loaded, readout: Readout) -> list[str]:
+    """What the file's rows and units have beside their figures, the gravest first, each with its count.
+
+    What the `readout` warns of is not said again.
+    """
     return [
         *_row_warnings(loaded),
         *_number_warnings(file, loaded),
+        *_few_units(loaded, readout),
         *_unit_warnings(loaded),
         *_method_notes(file, loaded),
     ]
@@ -248,6 +263,13 @@ def _number_warnings(file: AnalysisFile, loaded: Loaded) -> Iterator[str]:
             yield f"{_rows(count.n_missing)} no value in {name!r} and {_out(count.n_missing)}."
 
 
+def _few_units(loaded: Loaded, readout: Readout) -> Iterator[str]:
+    """One threshold and one sentence: none where the read-out has said it of a ratio of sums."""
+    fewest = min(loaded.units.variants.values(), default=0)
+    if fewest < FEW_UNITS and not any(SMALL_RATIO in warning for warning in readout.warnings):
+        yield f"A variant has {fewest} unit{'s' if fewest != 1 else ''}; below {FEW_UNITS} an interval is rough."
+
+
 def _unit_warnings(loaded: Loaded) -> Iterator[str]:
     units, plan, question = loaded.units, loaded.plan, loaded.question
     if 0 < units.n_in_both <= MAX_IN_BOTH * units.n_units:
@@ -258,8 +280,6 @@ def _unit_warnings(loaded: Loaded) -> Iterator[str]:
     for asked, n in zip(plan.metrics, units.n_negative, strict=True):
         if n and units.max_rows > 1:
             yield f"{_rows(n)} a denominator of {asked.name} below 0; find out where it comes from."
-    if (fewest := min(units.variants.values(), default=0)) < FEW_UNITS:
-        yield f"A variant has {fewest} unit{'s' if fewest != 1 else ''}; below {FEW_UNITS} an interval is rough."
     for name, n in zip(plan.segments, units.n_several, strict=True):
         if n:
             who = "1 unit has" if n == 1 else f"{n:,} units have"
@@ -288,6 +308,11 @@ def _method_notes(file: AnalysisFile, loaded: Loaded) -> Iterator[str]:
     yield from _covariate_notes(file, loaded)
     if not plan.shares:
         yield "No planned shares were given: the split is held against equal ones."
+    if question.sequential:
+        yield (
+            "The split is tested for this one look, though effects hold at every look: a file does not tell the looks "
+            "before, so a fair split that is looked at again and again is blocked more often than once in a thousand."
+        )
     if question.sequential and plan.segments:
         yield "The segments' intervals are for one look; only those of the metrics hold at every look."
 

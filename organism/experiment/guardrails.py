@@ -11,6 +11,10 @@ from organism.stats.compare import Estimate, above_margin, below_margin, standar
 from organism.stats.sequential import Alternative, one_sided_sequence
 
 
+FEWEST_ALIKE = 60.0
+"""Where nobody planned a size: with 30 users alike in an arm at most a tenth of all may differ (rule of three)."""
+
+
 class _Sides(NamedTuple):
     """`other` less `reference` is how much worse the treatment is beyond the relative margin; `limit` bounds it.
 
@@ -58,7 +62,9 @@ def _guardrail(evidence: Evidence, settings: Settings, guard: Guard, treatment: 
     limit = sides.limit + sides.shift
     found = found._replace(worse=worse, limit=limit, is_sequential=not settings.is_fixed)
     if control.variance == 0 and treated.variance == 0:
-        return found._replace(state=GuardrailState.HOLDS if worse < limit else GuardrailState.BROKEN)
+        return found._replace(
+            state=_constant(control, treated, is_within=worse < limit, enough=_enough(settings, treatment))
+        )
     tested = _tested(settings, sides, treatment)
     return found._replace(
         state=_state(tested, settings.plan.alpha),
@@ -66,6 +72,21 @@ def _guardrail(evidence: Evidence, settings: Settings, guard: Guard, treatment: 
         worse_at_most=None if tested.at_most is None else tested.at_most + sides.shift,
         worse_at_least=None if tested.at_least is None else tested.at_least + sides.shift,
     )
+
+
+def _enough(settings: Settings, treatment: str) -> float:
+    """The users of both arms that the plan wants; without a planned size `FEWEST_ALIKE`."""
+    return settings.tuning(treatment) if settings.n_planned else FEWEST_ALIKE
+
+
+def _constant(control: Estimate, treated: Estimate, *, is_within: bool, enough: float) -> GuardrailState:
+    """Both arms hold one value. No error in n users still leaves up to 3/n of them to have one (rule of three).
+
+    So few users do not show that it holds: it is open below the `enough` users of both arms.
+    """
+    if not is_within:
+        return GuardrailState.BROKEN
+    return GuardrailState.HOLDS if control.n + treated.n >= enough else GuardrailState.OPEN
 
 
 def _sides(control: Estimate, treated: Estimate, guard: Guard, better: int) -> _Sides:

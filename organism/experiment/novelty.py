@@ -16,7 +16,8 @@ def read_novelty(periods: Periods | None, control: str, treatment: str, alpha: f
 
     The slope is the weighted least-squares line through the periods' effects, the weights the harmonic means of both
     arms' denominators. Its variance is of the users' linearized sums over all periods, so that it holds although the
-    same users stand in many of them (delta method, clustered by user).
+    same users stand in many of them (delta method, clustered by user). A period's degrees of freedom are those of its
+    own users, the slope's are Satterthwaite's over the periods' variances, at most those of all users.
     """
     parts = {part.variant: part for part in periods.parts} if periods else {}
     if periods is None or control not in parts or treatment not in parts:
@@ -58,7 +59,17 @@ def _line(arm: PeriodPart, used: list[int], weights: Numbers) -> Estimate:
     value = sum(weight * (arm.ratios[k] or 0.0) for k, weight in zip(used, weights.tolist(), strict=True))
     scale = weights / np.array([arm.totals[k] for k in used])
     spread = float(scale @ np.array(arm.residuals)[np.ix_(used, used)] @ scale)
-    return Estimate(value, spread * arm.n / (arm.n - 1) if arm.n > 1 else None, arm.n)
+    n = _n_behind(arm, used, scale)
+    return Estimate(value, spread * n / (n - 1) if n > 1 else None, n)
+
+
+def _n_behind(arm: PeriodPart, used: list[int], scale: Numbers) -> int:
+    """How many users a weighted sum rests on: in one period those who did something in it."""
+    if len(used) == 1:
+        return arm.n_users[used[0]]
+    parts = scale**2 * np.diag(np.array(arm.residuals))[used]
+    scatter = float((parts**2 / (np.array([arm.n_users[k] for k in used]) - 1)).sum())
+    return min(arm.n, 1 + round(float(parts.sum()) ** 2 / scatter)) if scatter > 0 else arm.n
 
 
 def _sentence(slope: float | None, p_value: float | None, days: tuple[NoveltyDay, ...], alpha: float) -> str:

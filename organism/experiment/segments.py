@@ -26,7 +26,10 @@ def read_segments(evidence: Evidence, settings: Settings) -> tuple[tuple[Segment
     names = list(dict.fromkeys(segment for segment, _ in parts))
     return rows, tuple(
         _heterogeneity(
-            name, treatment, [one for place, one in readings if place[0] == name and one.variant == treatment]
+            name,
+            treatment,
+            [one for place, one in readings if place[0] == name and one.variant == treatment],
+            settings.plan.alpha,
         )
         for name in names
         for treatment in settings.treatments
@@ -66,7 +69,7 @@ def _row(place: Place, reading: Reading, p_adjusted: float | None) -> SegmentRow
     )
 
 
-def _heterogeneity(segment: str, treatment: str, readings: list[Reading]) -> Heterogeneity:
+def _heterogeneity(segment: str, treatment: str, readings: list[Reading], alpha: float) -> Heterogeneity:
     found = cochran_q(
         [one.comparison.effect for one in readings], [one.error**2 if one.error else None for one in readings]
     )
@@ -76,7 +79,7 @@ def _heterogeneity(segment: str, treatment: str, readings: list[Reading]) -> Het
     said = f"Cochran's Q = {found.q:.1f} on {found.degrees}, {p}; I² {found.i2:.0%}"
     sentence = (
         f"The effect differs by {segment} more than chance would have it ({said})."
-        if found.p_value < 0.05
+        if found.p_value <= alpha
         else f"No sign that the effect differs by {segment} ({said})."
     )
     return Heterogeneity(segment, treatment, found.q, found.degrees, found.p_value, found.i2, sentence)

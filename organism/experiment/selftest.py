@@ -208,12 +208,19 @@ def _quantile_tests(users: UserRows) -> Callable[[npt.NDArray[np.int8]], PValues
 def _parts(users: UserRows, mask: npt.NDArray[np.bool_]) -> QuantileParts:
     owner, value, probability = users.owner[mask], users.value[mask], users.probability
     reach = quantile_reach(len(value), probability)
-    ends = np.clip([probability, probability - reach, probability + reach], 0, 1) * (len(value) - 1)
-    estimate, low, high = np.interp(ends, np.arange(len(value)), value)
+    places = np.clip([probability, probability - reach, probability + reach], 0, 1) * (len(value) - 1)
+    estimate, low, high = np.interp(places, np.arange(len(value)), value)
     below = np.bincount(owner[: np.searchsorted(value, estimate, side="right")], minlength=users.n_users)
     rows = np.bincount(owner, minlength=users.n_users)
     by_user = np.column_stack([below, rows])[rows > 0]
-    return QuantileParts(probability, reach, len(value), float(estimate), float(low), float(high), moments(by_user))
+    near = (estimate, low, high)
+    ends = [(np.searchsorted(value, one, side="left"), np.searchsorted(value, one, side="right")) for one in near]
+    return QuantileParts(
+        *(probability, reach, len(value), float(estimate), float(low), float(high), moments(by_user)),
+        tied=float(max(after - first for first, after in ends) / len(value)),
+        under=float(value[ends[1][0] - 1]) if ends[1][0] > 0 else None,
+        over=float(value[ends[2][1]]) if ends[2][1] < len(value) else None,
+    )
 
 
 def _times_wider(ours: Comparison, naive: Comparison) -> float:

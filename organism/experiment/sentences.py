@@ -4,6 +4,7 @@ from math import ceil
 from typing import NamedTuple
 
 from organism.experiment.analysis import DEFAULT_TUNING, Reading, Settings, gain_sign
+from organism.experiment.contrasts import tied_words
 from organism.experiment.evidence import Evidence
 from organism.experiment.horizon import Horizon
 from organism.experiment.plan import differences, plan_of
@@ -249,6 +250,7 @@ def warnings(evidence: Evidence, settings: Settings, headline: Reading) -> tuple
             "for one look is one more chance of a false alarm. Decide."
         )
     fewest = min(headline.comparison.n_control, headline.comparison.n_treatment)
+    said += [f"{words}." for name, parts in sums.quantiles.items() if (words := tied_words(name, parts))]
     if headline.comparison.p_value is not None and headline.metric not in sums.quantiles and fewest < FEW_UNITS:
         said.append(f"A variant has {fewest} users with a known answer, and {SMALL_RATIO}.")
     said += [

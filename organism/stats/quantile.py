@@ -13,6 +13,9 @@ from organism.stats.compare import Estimate, ratio_of_sums
 
 # The reach is taken at this level, whatever the level of the interval: it is the bandwidth of the density estimate.
 LEVEL = 0.95
+# Where one value holds more than this part of the rows between the two quantiles, their distance jumps in whole steps
+# and tells no density: medians and p95 of 15 to 200 values rejected a true null in up to 13% instead of 5%.
+TIED = 0.2
 
 
 def quantile_reach(n_rows: int, probability: float, level: float = LEVEL) -> float:
@@ -27,6 +30,11 @@ def quantile_reach(n_rows: int, probability: float, level: float = LEVEL) -> flo
     return _z(level) * sqrt(probability * (1 - probability) / n_rows) if n_rows > 0 else 1.0
 
 
+def is_tied(parts: QuantileParts) -> bool:
+    """Whether so many rows share a value near the quantile that the interval is widened by a value each way."""
+    return parts.tied > TIED * 2 * parts.reach
+
+
 def quantile_estimate(parts: QuantileParts, level: float = LEVEL) -> Estimate:
     """The quantile, its variance clustered by user, and the number of users.
 
@@ -34,7 +42,8 @@ def quantile_estimate(parts: QuantileParts, level: float = LEVEL) -> Estimate:
     design effect, is the delta method's variance of the share of rows at or below q (a ratio of sums by user) over
     ν(1 − ν)/n (Deng et al. 2018, section 4.2; the same figures as gbstats). `level` must be that of `quantile_reach`.
     The variance is None with fewer than two users, where the reach leaves (0, 1), and where so many rows share one
-    value that the two quantiles coincide.
+    value that the two quantiles coincide. Where many rows are tied the width reaches to the next value on either side:
+    then it is rather too wide than too narrow.
     """
     plain = _variance_of_rows(parts, level)
     share = ratio_of_sums(parts.users)
@@ -54,7 +63,11 @@ def _variance_of_rows(parts: QuantileParts, level: float) -> float | None:
     reaches_out = parts.probability - parts.reach <= 0 or parts.probability + parts.reach >= 1
     if parts.n_rows < 2 or reaches_out or not parts.high > parts.low:
         return None
-    return ((parts.high - parts.low) / (2 * _z(level))) ** 2 * (parts.n_rows - 1) / parts.n_rows
+    low, high = parts.low, parts.high
+    if is_tied(parts):
+        low = low if parts.under is None else parts.under
+        high = high if parts.over is None else parts.over
+    return ((high - low) / (2 * _z(level))) ** 2 * (parts.n_rows - 1) / parts.n_rows
 
 
 def _z(level: float) -> float:

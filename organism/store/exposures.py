@@ -48,7 +48,10 @@ class Exposure(NamedTuple):
 
 
 class ExposureCount(NamedTuple):
-    """A variant's users: assigned, exposed, and exposed to it though they were assigned another (or nothing)."""
+    """A variant's users: assigned, exposed; `n_strayed` met it though they were assigned another, and are in no figure.
+
+    `n_unassigned` met it without any assignment: they count as its users, unless they met another variant too.
+    """
 
     variant: str
     share: float
@@ -56,6 +59,7 @@ class ExposureCount(NamedTuple):
     n_exposed: int
     n_recorded: int
     n_strayed: int
+    n_unassigned: int
     mean_probability: float | None
     first_at: datetime | None
     last_at: datetime | None
@@ -83,12 +87,13 @@ def count_exposures(store: Store, experiment_id: str) -> list[ExposureCount]:
             SELECT variant, count(*) AS n, avg(probability) AS probability FROM mine GROUP BY 1
         ), exposed AS (
             SELECT m.variant, count(*) AS n, count(*) FILTER (m.is_recorded) AS n_recorded,
-                count(*) FILTER (a.variant IS DISTINCT FROM m.variant) AS n_strayed,
+                count(*) FILTER (a.variant <> m.variant) AS n_strayed,
+                count(*) FILTER (a.variant IS NULL) AS n_unassigned,
                 min(m.exposed_at) AS first_at, max(m.exposed_at) AS last_at
             FROM met m LEFT JOIN mine a USING (user_key) GROUP BY 1
         )
         SELECT v.name, v.share, coalesce(a.n, 0), coalesce(e.n, 0), coalesce(e.n_recorded, 0),
-            coalesce(e.n_strayed, 0), a.probability, e.first_at, e.last_at
+            coalesce(e.n_strayed, 0), coalesce(e.n_unassigned, 0), a.probability, e.first_at, e.last_at
         FROM variants v LEFT JOIN assigned a ON a.variant = v.name LEFT JOIN exposed e ON e.variant = v.name
         WHERE v.experiment_id = $1 ORDER BY v.position
         """,

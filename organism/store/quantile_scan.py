@@ -38,12 +38,16 @@ def scan_quantiles(
             return {}
         reaches = {name: reach(n) for name, n in counts.items()}
         quantiles = _quantiles(cursor, rows, parameters, probability, reaches)
-        users = _users(cursor, rows, parameters, {name: found[0] for name, found in quantiles.items()})
+        users = _users(cursor, rows, parameters, quantiles)
     except DatabaseError as error:
         raise InputError(f"the rows cannot be read: {str(error).strip().splitlines()[0]}") from error
-    return {
-        name: QuantileParts(probability, reaches[name], counts[name], *quantiles[name], users[name]) for name in counts
-    }
+    parts = {}
+    for name, n_rows in counts.items():
+        by_user, tied, under, over = users[name]
+        parts[name] = QuantileParts(
+            probability, reaches[name], n_rows, *quantiles[name], by_user, tied=tied, under=under, over=over
+        )
+    return parts
 
 
 def _quantiles(
@@ -64,18 +68,35 @@ def _quantiles(
     }
 
 
-def _users(cursor: Cursor, rows: str, parameters: Sequence[Any], estimates: Mapping[str, float]) -> dict[str, Moments]:
-    """By variant the moments over units of (rows at or below the estimate, rows), from sums of whole numbers."""
-    bounds = " ".join(f"WHEN {_text(name)} THEN {literal(estimate)}" for name, estimate in estimates.items())
+def _users(
+    cursor: Cursor, rows: str, parameters: Sequence[Any], quantiles: Mapping[str, tuple[float, float, float]]
+) -> dict[str, tuple[Moments, float, float | None, float | None]]:
+    """By variant the moments over units of (rows at or below the estimate, rows), from sums of whole numbers.
+
+    Beside them what `QuantileParts` says of ties: the largest share of rows at one value, the values next to the ends.
+    """
+    at, low, high = (
+        f"CASE v {' '.join(f'WHEN {_text(name)} THEN {literal(three[i])}' for name, three in quantiles.items())} END"
+        for i in range(3)
+    )
     found = cursor.execute(
         f"""
-        SELECT v, count(*), sum(below), sum(n), sum(below * below), sum(below * n), sum(n * n)
-        FROM (SELECT v, u, count(*) FILTER (x <= CASE v {bounds} END) AS below, count(*) AS n {rows} GROUP BY v, u)
+        SELECT v, greatest(sum(n_at), sum(n_low), sum(n_high)) / sum(n), max(next_low), min(next_high),
+            count(*), sum(below), sum(n), sum(below * below), sum(below * n), sum(n * n)
+        FROM (
+            SELECT v, u, count(*) FILTER (x <= {at}) AS below, count(*) AS n, count(*) FILTER (x = {at}) AS n_at,
+                count(*) FILTER (x = {low}) AS n_low, count(*) FILTER (x = {high}) AS n_high,
+                max(x) FILTER (x < {low}) AS next_low, min(x) FILTER (x > {high}) AS next_high
+            {rows} GROUP BY v, u
+        )
         GROUP BY v
         """,
         parameters,
     ).fetchall()
-    return {name: _moments(*(int(one) for one in sums)) for name, *sums in found}
+    return {
+        name: (_moments(*(int(one) for one in sums)), float(tied), under, over)
+        for name, tied, under, over, *sums in found
+    }
 
 
 def _moments(n: int, below: int, rows: int, below_below: int, below_rows: int, rows_rows: int) -> Moments:

@@ -102,6 +102,9 @@ def test_a_broken_split_blocks_the_page(empty: Path, visit: Visit) -> None:
     assert not app.exception
     assert ":violet[Blocked]" in [header.value for header in app.header]
     assert "Sample ratio mismatch" in words(app)
+    assert "No effect is shown" in words(app)
+    assert not app.dataframe
+    assert [button.label for button in app.get("download_button")] == ["JSON"]
 
 
 def test_a_large_file_is_read_with_a_bar_and_then_shown(empty: Path, visit: Visit, monkeypatch) -> None:

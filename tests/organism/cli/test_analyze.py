@@ -94,3 +94,15 @@ def test_what_cannot_be_said_is_a_dash_and_exit_code_0(say: Say) -> None:
     assert code == 0
     assert out.startswith("x cannot be compared: x is the same for every unit")
     assert "1.0000" not in out.splitlines()[-3], "the metric's line"
+
+
+def test_a_blocked_file_shows_no_effect_in_words_and_keeps_them_in_json(say: Say) -> None:
+    Path("lost.csv").write_text("variant,x\n" + "".join(f"{'A' if n < 100 else 'B'},{n % 7}\n" for n in range(400)))
+    code, out, _ = say("lost.csv", "--control", "A", "--metric", "x")
+    assert code == 0
+    assert out.startswith("Blocked: Sample ratio mismatch")
+    assert "No effect is shown" in out
+    assert "p adjusted" not in out
+    said = json.loads(say("lost.csv", "--control", "A", "--metric", "x", "--json")[1])
+    assert said["srm"]["blocked"] is True
+    assert said["metrics"][0]["effect"] is not None

@@ -426,3 +426,39 @@ def test_a_first_question_is_guessed_from_the_first_rows(ask: Ask, tmp_path: Pat
         guessed = guess_question(file.sample())
     assert (guessed.unit, guessed.variant, guessed.control) == ("user_id", "variant", "A")
     assert (guessed.metrics, guessed.covariates) == (("x",), ("pre_x",))
+
+
+def test_few_units_are_warned_of_once_and_by_one_threshold(ask: Ask) -> None:
+    for n, wanted in ((80, ["A variant has 40 units; below 50 an interval is rough."]), (100, [])):
+        assert [one for one in ask(users(n))["warnings"] if "below 50" in one] == wanted
+    of_ratio = [one for one in ask(requests(80))["warnings"] if "below 50" in one]
+    assert len(of_ratio) == 1
+    assert "a ratio of sums is found to differ too often" in of_ratio[0]
+
+
+def test_a_sequential_file_says_that_its_split_is_tested_once(ask: Ask) -> None:
+    said = [any("tested for this one look" in one for one in ask(users(), sequential=on)["warnings"]) for on in (1, 0)]
+    assert said == [True, False]
+
+
+def test_the_headline_of_many_variants_is_of_the_adjusted_p(ask: Ask) -> None:
+    table = users(1000, variants="ABCDEFGHIJ")
+    table["x"] += np.where(table["variant"] == "B", 0.25, 0.0)
+    alone = next(one for one in ask(table)["metrics"] if one["variant"] == "B")
+    assert alone["p_value"] < 0.05 < alone["p_adjusted"]
+    said = ask(table)["sentence"]
+    assert "B and A cannot be told apart on x once all tests are counted (Holm over 9 tests" in said
+    assert "an effect anywhere in that interval" not in said
+    assert "after Holm" in said
+
+
+def test_a_quantile_of_few_values_has_a_wide_interval_and_says_so(ask: Ask) -> None:
+    draw = np.random.default_rng(5)
+    rows = pd.DataFrame({"user": np.arange(2000) // 10, "x": draw.normal(100, 4, 2000)})
+    rows["variant"] = np.where(rows["user"] % 2, "B", "A")
+    (fine,) = ask(rows, metrics=(), quantiles=("x:0.5",))["metrics"]
+    (coarse,) = ask(rows.assign(x=(rows["x"] * 2).round() / 2), metrics=(), quantiles=("x:0.5",))["metrics"]
+    assert fine["note"] is None
+    assert "of the rows of" in coarse["note"]
+    assert "share one value near the quantile of x:0.5" in coarse["note"]
+    assert coarse["ci"][1] - coarse["ci"][0] > 2 * (fine["ci"][1] - fine["ci"][0])

@@ -15,6 +15,7 @@ from organism.experiment.assign_flow import (
     record_exposures,
     set_holdout,
 )
+from organism.experiment.assignment_state import read_assignment_state
 from organism.experiment.thompson_flow import read_play
 from organism.store.assignments import Draw, keep_assignments
 from organism.store.experiments import read_experiment
@@ -233,9 +234,13 @@ def test_counts_tell_who_strayed_and_what_the_draws_were_worth(store, loop):
     wrong = next(user for user, arm in arms.items() if arm == "a")
     record_exposures(store, [met(one, wrong, "b"), met(one, "nobody's", "b")])
     a, b = count_exposures(store, one)
-    assert (a.variant, a.share, a.mean_probability, a.n_strayed) == ("a", 0.25, 0.25, 0)
+    assert (a.variant, a.share, a.mean_probability, a.n_strayed, a.n_unassigned) == ("a", 0.25, 0.25, 0, 0)
     assert a.n_assigned == a.n_exposed == list(arms.values()).count("a")
-    assert (b.n_assigned, b.n_exposed, b.n_strayed) == (40 - a.n_assigned, 40 - a.n_assigned + 2, 2)
+    assert (b.n_assigned, b.n_exposed, b.n_strayed) == (40 - a.n_assigned, 40 - a.n_assigned + 2, 1)
+    assert b.n_unassigned == 1  # whom the scorecard counts as b's user
+    said = read_assignment_state(store, one).sentence
+    assert "1 met another than they were assigned, and are in no figure." in said
+    assert "1 met one without an assignment" in said
     assert (b.first_at, b.last_at) == (NOW, NOW)
 
 

@@ -79,3 +79,25 @@ def test_one_period_or_one_variant_tells_no_trend():
     assert "no trend can be told" in found.sentence
     assert read_novelty(Periods(1, (part("base", num, den),)), "base", "new", 0.05) is None
     assert read_novelty(None, "base", "new", 0.05) is None
+
+
+def test_a_period_has_the_degrees_of_freedom_of_its_own_users():
+    effect = np.zeros(N_PERIODS)
+    (control, (num, den)), (treated, _) = arm("base", effect, 5), arm("new", effect, 6)
+    num, den = num.copy(), den.copy()
+    num[4:, 3], den[4:, 3] = 0.0, 0.0
+    den[:4, 3] = 100.0
+    control = part("base", num, den)
+    assert control.n_users[3] == 4
+    found = read_novelty(Periods(1, (control, treated)), "base", "new", 0.05).days[3]
+    alone = [
+        part(one.variant, *(both[both[:, 1] > 0][:, [0]], both[both[:, 1] > 0][:, [1]]))
+        for one, both in ((control, np.column_stack([num[:, 3], den[:, 3]])), (treated, _third(6)))
+    ]
+    wanted = read_novelty(Periods(1, tuple(alone)), "base", "new", 0.05).days[0]
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
+
+
+def _third(seed: int) -> np.ndarray:
+    num, den = arm("new", np.zeros(N_PERIODS), seed)[1]
+    return np.column_stack([num[:, 3], den[:, 3]])

@@ -216,3 +216,17 @@ def test_fifty_variants_are_read_like_two():
     assert len(card.variants) == 50
     assert len(card.metrics) == 49
     assert {row.role for row in card.metrics} == {Role.PRIMARY}
+
+
+def test_a_guardrail_that_few_users_hold_constant_is_open_until_the_planned_users_are_in():
+    def state(n: int, planned: int | None, value: float = 0.0) -> GuardrailState:
+        plan = Plan(guardrails=(Guard("latency_ms", 0.1, False),), watched=(), n_users=planned)
+        arms = {"base": users(n, 0.0, 0.0), "new": users(n, value, 0.0, seed=1)}
+        (found,) = judge(evidence(two(), plan=plan, metrics={"latency_ms": arms})).guardrails
+        return found.state
+
+    assert state(10, None) is GuardrailState.OPEN  # 3 in 10 may still differ
+    assert state(30, None) is GuardrailState.HOLDS
+    assert state(30, 200) is GuardrailState.OPEN
+    assert state(100, 200) is GuardrailState.HOLDS
+    assert state(10, 200, 50.0) is GuardrailState.BROKEN

@@ -140,3 +140,13 @@ def test_nobody_an_unknown_treatment_and_shares_that_followed_the_results_are_a_
         self_test_experiment(store, experiment_id, treatment="z")
     with pytest.raises(DesignError, match="followed its results"):
         self_test_experiment(store, run(store, events.loop_id, "second", versions=("c", "d"), policy="thompson"))
+
+
+def test_a_median_of_few_values_is_no_surer_than_it_promises() -> None:
+    owner, value = made(200, 0.5, seed=4)
+    for n_values in (20, 30):
+        steps = np.quantile(value, np.linspace(0, 1, n_values + 1)[1:-1])
+        found = permuted(rows_of(owner, np.searchsorted(steps, value).astype(float), 0.5), 100, 200, seed=1)
+        known = found.ours[np.isfinite(found.ours)]
+        assert len(known) > 150
+        assert (known <= 0.05).mean() <= 0.05
