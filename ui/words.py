@@ -33,10 +33,11 @@ def _marked(line: str, mark: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Text that Markdown must show as it is."""
-    return "".join(f"\\{sign}" if sign in _SIGNS else sign for sign in text)
+    """Text that Markdown must show as it is; marks that would turn the writing of what follows around are left out."""
+    return "".join(f"\\{sign}" if sign in _SIGNS else sign for sign in text if sign not in _TURNS)
 
 
+_TURNS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 _SIGNS = frozenset("\\`*_{}[]()#+-.!|~$:<>&\"'=")
 
 

@@ -57,3 +57,8 @@ def test_a_word_out_of_an_address_stays_code_whatever_is_in_it() -> None:
     assert code("exp-999") == "`exp-999`"
     assert code("`x` [a](http://b)\n\n# y`") == "`'x' [a](http://b) # y'`"
     assert len(code("a" * 3000)) == 82
+
+
+def test_a_name_cannot_turn_the_writing_of_the_sentence_around_it() -> None:
+    assert literal("new\u202e one\u2066!") == "new one\\!"
+    assert literal("مرحبا") == "مرحبا", "letters that are written from the right stay"
