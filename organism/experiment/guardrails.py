@@ -10,7 +10,6 @@ from organism.experiment.scorecard import Guardrail, GuardrailState
 from organism.stats.compare import Estimate, above_margin, below_margin, standard_error
 from organism.stats.sequential import Alternative, one_sided_sequence
 
-
 FEWEST_ALIKE = 60.0
 """Where nobody planned a size: with 30 users alike in an arm at most a tenth of all may differ (rule of three)."""
 
