@@ -9,6 +9,7 @@ from organism.experiment.plan import Guard, Plan
 from organism.experiment.rules import RULES, judge
 from organism.experiment.scorecard import GuardrailState, IntervalKind, Role
 from organism.records import Verdict
+from organism.store.experiment_units import SegmentPart
 from tests.organism.experiment.made_evidence import evidence, users
 
 PLAIN = Plan(guardrails=(), watched=())
@@ -230,3 +231,19 @@ def test_a_guardrail_that_few_users_hold_constant_is_open_until_the_planned_user
     assert state(30, 200) is GuardrailState.OPEN
     assert state(100, 200) is GuardrailState.HOLDS
     assert state(10, 200, 50.0) is GuardrailState.BROKEN
+
+
+def test_effects_differ_by_segment_at_the_plans_alpha_and_not_at_a_fixed_one():
+    parts = tuple(
+        SegmentPart("region", value, variant, 100, users(100, mean, seed=seed))
+        for seed, (value, variant, mean) in enumerate(
+            [("north", "base", 50.0), ("north", "new", 50.0), ("south", "base", 50.0), ("south", "new", 54.5)]
+        )
+    )
+    told = {}
+    for alpha in (0.05, 0.01):
+        made = evidence(two(), plan=replace(PLAIN, alpha=alpha))
+        (found,) = judge(replace(made, sums=made.sums._replace(segments=parts))).heterogeneity
+        assert 0.01 < found.p_value < 0.05
+        told[alpha] = found.sentence.startswith("The effect differs by region more than chance")
+    assert told == {0.05: True, 0.01: False}
