@@ -194,7 +194,7 @@ def decide_and_apply(
     """
     decided = decide(store, experiment_id, verdict=verdict, note=note, actor=actor, treatment=treatment, now=now)
     done = _applied(store, decided, note=note, actor=actor, now=now, experiment_id=experiment_id)
-    return done._replace(sentence=done.sentence + _otherwise(decided))
+    return done._replace(sentence=done.sentence.rstrip(".") + "." + _otherwise(decided))
 
 
 def _otherwise(decided: DecisionKept) -> str:
