@@ -48,7 +48,7 @@ def test_a_plan_is_tried_kept_started_and_changed(say: Say) -> None:
     asked = ("plan", "--variant", "base", "--variant", "tuned", "--minimum-effect", "0.08", "--by", "ana")
     code, said = say(*asked, "--dry-run")
     assert code == 0
-    assert "points of retained_char_rate with 80% power" in said
+    assert "points of retained characters with 80% power" in said
     assert "tuned against base" not in say("list")[1], "a dry run keeps nothing"
     code, said = say(*asked, "--hypothesis", "It learned", "--json")
     kept = json.loads(said)
