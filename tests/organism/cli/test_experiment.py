@@ -45,7 +45,7 @@ def say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Say:
 
 
 def test_a_plan_is_tried_kept_started_and_changed(say: Say) -> None:
-    asked = ("plan", "--variant", "base", "--variant", "tuned", "--minimum-effect", "0.08", "--by", "ana")
+    asked = ("plan", "--variant", "base", "--variant", "tuned", "--minimum-effect", "0.1", "--by", "ana")
     code, said = say(*asked, "--dry-run")
     assert code == 0
     assert "points of retained characters with 80% power" in said
