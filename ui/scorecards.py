@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from organism.experiment.figures import COST
+from organism.experiment.figures import COST, figures_of
 from organism.experiment.figures import label_of as label_of
 from organism.experiment.scorecard import Guardrail, GuardrailState, Scorecard
 from organism.measures.metric_names import SHARES, name_of
@@ -20,8 +20,6 @@ GUARDRAILS = {
     GuardrailState.UNMEASURED: ("gray", "help", "not measured"),
 }
 _SUFFIXES = {"latency_ms": " ms", "ttft_ms": " ms", "output_tokens": " tokens", "cost_usd": " USD"}
-NOTHING = 1e-9
-"""What is smaller came of rounding."""
 
 
 def change_unit(metric: str) -> Unit:
@@ -57,14 +55,7 @@ def _said(value: float | None, unit: Unit, sign: str, digits: int | None) -> str
     if value is None or pd.isna(value):
         return None
     scaled = value * unit.factor
-    return f"{scaled:{sign}{_format(abs(scaled)) if digits is None else f'z,.{digits}f'}}{unit.suffix}"
-
-
-def _format(size: float) -> str:
-    """Three figures or so, whatever the size of a number."""
-    if size < NOTHING or size >= 100:
-        return "z,.0f"
-    return "z,.1f" if size >= 1 else "z.3f" if size >= 1e-3 else ".2g"
+    return f"{scaled:{sign}{figures_of(abs(scaled)) if digits is None else f'z,.{digits}f'}}{unit.suffix}"
 
 
 def p_words(p: float | None) -> str:

@@ -28,7 +28,7 @@ class Unit(NamedTuple):
         if value is None:
             return "–"
         scaled = value * self.factor
-        form = f"z,.{self.digits}f" if self.digits is not None else _format(abs(scaled))
+        form = f"z,.{self.digits}f" if self.digits is not None else figures_of(abs(scaled))
         return f"{scaled:{sign}{form}}{self.suffix}".replace("-", "−")
 
     def tick(self, value: float) -> str:
@@ -36,7 +36,8 @@ class Unit(NamedTuple):
         return f"{value * self.factor:+.6g}{self.suffix}".replace("-", "−") if value else "0"
 
 
-def _format(size: float) -> str:
+def figures_of(size: float) -> str:
+    """The format of a number of this size: three figures or so; below 1e-9 it came of rounding."""
     if size < 1e-9 or size >= 100:
         return "z,.0f"
     return "z,.1f" if size >= 1 else "z.3f" if size >= 1e-3 else ".2g"

@@ -1,7 +1,7 @@
 """What an experiment says: a scan's sums become every metric, segment and the split, in numbers and words. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from organism.experiment.contrasts import Contrast, arms_of, contrast, quantile_contrast
 from organism.experiment.metrics import Metric, MetricKind
@@ -122,27 +122,35 @@ def _cells(scan: Scan, metric: Metric, segment: str | None, value: str | None) -
     return {v: cell for v in scan.variants if (cell := scan.cells.get((metric.name, v, segment, value))) is not None}
 
 
+def _compared(asked: _Asked, metric: Metric, variant: str, one: Contrast) -> dict[str, Any]:
+    """What a result says of two arms, be they whole or of one segment."""
+    c = one.comparison
+    return {
+        "metric": metric.name,
+        "kind": metric.kind,
+        "variant": variant,
+        "control": asked.control,
+        "n_control": c.n_control,
+        "n_treatment": c.n_treatment,
+        "mean_control": c.mean_control,
+        "mean_treatment": c.mean_treatment,
+        "effect": c.effect,
+        "ci": _pair(c.ci_low, c.ci_high),
+        "p_value": c.p_value,
+        "relative": c.relative,
+        "relative_ci": _pair(c.relative_low, c.relative_high),
+        "method": one.method,
+        "alpha": asked.alpha,
+        "note": one.note,
+    }
+
+
 def _metric_result(asked: _Asked, metric: Metric, variant: str, one: Contrast) -> MetricResult:
     c = one.comparison
     n = c.n_control + c.n_treatment
     result = MetricResult(
-        metric=metric.name,
-        kind=metric.kind,
-        variant=variant,
-        control=asked.control,
-        n_control=c.n_control,
-        n_treatment=c.n_treatment,
-        mean_control=c.mean_control,
-        mean_treatment=c.mean_treatment,
-        effect=c.effect,
-        ci=_pair(c.ci_low, c.ci_high),
-        p_value=c.p_value,
-        relative=c.relative,
-        relative_ci=_pair(c.relative_low, c.relative_high),
-        method=one.method,
-        alpha=asked.alpha,
+        **_compared(asked, metric, variant, one),
         variance_reduction=one.variance_reduction,
-        note=one.note,
     )
     if metric.better and one.error is not None:
         result = result._replace(
@@ -208,28 +216,12 @@ def _benjamini_hochberg(asked: _Asked, contrasts: Sequence[_SegmentContrast]) ->
 
 
 def _segment_result(asked: _Asked, one: _SegmentContrast, p_adjusted: float | None, words: str) -> SegmentResult:
-    c = one.found.comparison
     return SegmentResult(
         segment=one.segment,
         value=one.value,
-        metric=one.metric.name,
-        kind=one.metric.kind,
-        variant=one.variant,
-        control=asked.control,
-        n_control=c.n_control,
-        n_treatment=c.n_treatment,
-        mean_control=c.mean_control,
-        mean_treatment=c.mean_treatment,
-        effect=c.effect,
-        ci=_pair(c.ci_low, c.ci_high),
-        p_value=c.p_value,
-        relative=c.relative,
-        relative_ci=_pair(c.relative_low, c.relative_high),
-        method=one.found.method,
-        alpha=asked.alpha,
+        **_compared(asked, one.metric, one.variant, one.found),
         p_adjusted=p_adjusted,
         adjustment=words,
-        note=one.found.note,
     )
 
 

@@ -22,6 +22,7 @@ from organism.experiment.guardrails import read_guardrails
 from organism.experiment.horizon import Horizon, read_horizon, users_to_settle
 from organism.experiment.novelty import read_novelty
 from organism.experiment.plan import differences, plan_of
+from organism.experiment.readout import srm_of
 from organism.experiment.results import MAX_IN_BOTH, SRM_ALPHA
 from organism.experiment.reward_flips import read_flips
 from organism.experiment.scorecard import (
@@ -36,7 +37,6 @@ from organism.experiment.scorecard import (
 )
 from organism.experiment.segments import adjustment_words, read_segments
 from organism.records import Verdict
-from organism.stats.srm import sequential_srm, srm_test
 
 FUTILE = 0.1
 """A conditional power below this, at half of the planned users or more, ends an experiment as futile."""
@@ -182,11 +182,8 @@ def split_check(evidence: Evidence, settings: Settings) -> SplitCheck:
         return SplitCheck(None, None, False, counts, shares, words)
     if not sum(counts.values()):
         return SplitCheck(None, None, False, counts, shares, "No user was served yet, so there is no split to test.")
-    p_value = srm_test(list(counts.values()), list(shares.values())).p_value
-    looks = [[look.n_users[name] for name in names] for look in evidence.sums.looks]
-    sequential = sequential_srm(looks, list(shares.values()))
-    found = SplitCheck(p_value, sequential, False, counts, shares, "")
-    found = found._replace(blocked=found.deciding_p is not None and found.deciding_p < SRM_ALPHA)
+    tested = srm_of(counts, shares, [look.n_users for look in evidence.sums.looks])
+    found = SplitCheck(tested.p_value, tested.sequential_p, tested.blocked, counts, shares, "")
     return found._replace(sentence=sentences.split(found))
 
 
